@@ -1,0 +1,221 @@
+"""Every error the library raises. Each carries a verdict: may the event have fired?"""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any
+
+from ._models import Delivery, Trigger
+
+if TYPE_CHECKING:
+    from ._models import BatchResult
+
+
+class RefoldError(Exception):
+    """The base of all errors of this library.
+
+    :ivar delivery: the verdict over all attempts.
+    :ivar attempts: how many requests were tried, 0 if none.
+    :ivar trigger: what was to be sent; None where no trigger was involved.
+    :ivar retry_after: seconds the server asked to wait, where it did.
+    """
+
+    delivery: Delivery
+    attempts: int
+    trigger: Trigger | None
+    retry_after: float | None
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        delivery: Delivery = Delivery.NOT_SENT,
+        attempts: int = 0,
+        trigger: Trigger | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.delivery = delivery
+        self.attempts = attempts
+        self.trigger = trigger
+        self.retry_after = retry_after
+
+    @property
+    def safe_to_resend(self) -> bool:
+        """Whether sending the event again cannot fire it twice; never true for `Delivery.AMBIGUOUS`."""
+        return self.delivery in (Delivery.NOT_SENT, Delivery.REJECTED)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By name, not by calling the class with its message: keyword arguments and subclasses' fields survive.
+        state = {**self.__dict__, "trigger": _picklable(self.trigger)}
+        return _rebuild, (type(self), self.args), state
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.message!r}, delivery={self.delivery.name}, attempts={self.attempts})"
+
+
+def _rebuild(cls: type[RefoldError], args: tuple[Any, ...]) -> RefoldError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    return error
+
+
+def _picklable(trigger: Trigger | None) -> Trigger | None:
+    """Give the trigger as it can cross a process border: a context or payload that cannot is left behind."""
+    if trigger is None or _pickles(trigger):
+        return trigger
+    from attrs import evolve
+
+    without_context = evolve(trigger, context=None)
+    return without_context if _pickles(without_context) else evolve(without_context, payload=None)
+
+
+def _pickles(value: object) -> bool:
+    try:
+        pickle.dumps(value)
+    except Exception:  # noqa: BLE001 - a foreign __reduce__ may raise anything; the answer is "no"
+        return False
+    return True
+
+
+class ConfigurationError(RefoldError):
+    """The client's settings do not make sense, or it is used where it cannot work. Nothing was sent."""
+
+
+class InvalidTriggerError(RefoldError, ValueError):
+    """The trigger cannot be sent as it is. Nothing was sent."""
+
+
+class ClientClosedError(RefoldError):
+    """The client was closed before, or while, the call was made."""
+
+
+class DeadlineExceededError(RefoldError, TimeoutError):
+    """The call's deadline passed; `delivery` says whether the event may have fired."""
+
+
+class PacingTimeoutError(RefoldError, TimeoutError):
+    """The rate limit would have held the call past its deadline, so it failed at once. Nothing was sent."""
+
+
+class RefoldConnectionError(RefoldError, ConnectionError):
+    """The connection could not be made, or broke. The cause is the error of httpx."""
+
+
+class RefoldTimeoutError(RefoldError, TimeoutError):
+    """One attempt's connect, write, read or pool timeout passed. The cause is the error of httpx."""
+
+
+class UnexpectedResponseError(RefoldError):
+    """A success that is not Refold's: no JSON object came with it. Is `base_url` right?
+
+    :ivar status_code: the HTTP status.
+    :ivar body: the first 4 KiB of what came instead.
+    """
+
+    status_code: int
+    body: str
+
+    def __init__(self, message: str = "", *, status_code: int = 0, body: str = "", **verdict: Any) -> None:
+        super().__init__(message, **verdict)
+        self.status_code = status_code
+        self.body = body
+
+
+class NotAttemptedError(RefoldError):
+    """The batch stopped before this trigger's turn. Nothing was sent."""
+
+
+class BatchInterruptedError(RefoldError):
+    """The source of a batch raised; the cause is its error.
+
+    :ivar result: every outcome so far.
+    """
+
+    result: BatchResult
+
+    def __init__(self, message: str = "", *, result: BatchResult, **verdict: Any) -> None:
+        super().__init__(message, **verdict)
+        self.result = result
+
+
+class APIError(RefoldError):
+    """Refold, or a proxy in front of it, answered with an error.
+
+    :ivar status_code: the HTTP status.
+    :ivar error_type: Refold's class of error, such as `BAD_REQUEST`, where given.
+    :ivar error_code: Refold's code, such as `INVALID_EVENT`, where given.
+    :ivar message: what went wrong and what to do about it.
+    :ivar request_id: Refold's id for the request, where given.
+    :ivar body: the first 4 KiB of the answer.
+    """
+
+    status_code: int
+    error_type: str | None
+    error_code: str | None
+    request_id: str | None
+    body: str
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        status_code: int = 0,
+        error_type: str | None = None,
+        error_code: str | None = None,
+        request_id: str | None = None,
+        body: str = "",
+        **verdict: Any,
+    ) -> None:
+        super().__init__(message, **verdict)
+        self.status_code = status_code
+        self.error_type = error_type
+        self.error_code = error_code
+        self.request_id = request_id
+        self.body = body
+
+    @classmethod
+    def of_status(cls, status_code: int) -> type[APIError]:
+        """Give the class for a status: the most precise one there is."""
+        if status_code >= 500:
+            return ServerError
+        return _BY_STATUS.get(status_code, APIError)
+
+
+class BadRequestError(APIError):
+    """400: Refold did not understand the event; often its name is not spelled as in the console."""
+
+
+class AuthenticationError(APIError):
+    """401: the credential is wrong, or of the other environment."""
+
+
+class PermissionDeniedError(APIError):
+    """403: the credential may not do this."""
+
+
+class NotFoundError(APIError):
+    """404: no such event, application or account."""
+
+
+class ConflictError(APIError):
+    """409: the request conflicts with the state of the resource."""
+
+
+class RateLimitedError(APIError):
+    """429: too many requests; `retry_after` says how long to wait, where Refold said so."""
+
+
+class ServerError(APIError):
+    """5xx: something failed behind the API, perhaps after the event was queued."""
+
+
+_BY_STATUS: dict[int, type[APIError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    429: RateLimitedError,
+}

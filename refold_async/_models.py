@@ -1,0 +1,261 @@
+"""The values a user gives and gets: triggers, receipts, outcomes and the settings of the policies."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, overload
+
+from attrs import field, frozen
+
+if TYPE_CHECKING:
+    from ._errors import RefoldError
+
+
+class Unset(enum.Enum):
+    """The type of `UNSET`, the one sentinel that means "as the client has it"."""
+
+    UNSET = "as the client has it"
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET: Final = Unset.UNSET
+
+
+class Delivery(enum.StrEnum):
+    """What is known about an event after its call ended."""
+
+    ACCEPTED = "accepted"
+    """Refold took the event: its workflows are queued."""
+    REJECTED = "rejected"
+    """Refold answered no: the event did not fire."""
+    NOT_SENT = "not_sent"
+    """The request never left in full: the event cannot have fired."""
+    AMBIGUOUS = "ambiguous"
+    """The request left, and nothing that came back says whether the event fired."""
+
+
+@frozen
+class Trigger:
+    """One event to fire.
+
+    It is checked when it is sent, not when it is built, so that a bad row in a batch becomes that row's outcome.
+
+    :param slug: the application's slug, such as `pipedrive`.
+    :param event: the event's name, spelled as in the Refold console (case matters).
+    :param payload: a JSON object, or None to leave it out. It is not shown in the `repr`.
+    :param linked_account_id: the end customer; None means the client's own.
+    :param config_id: the customer's configuration; None means the client's own, if the account is the client's too.
+    :param instance_tag: a label for the execution in Refold.
+    :param idempotency_key: the key that Refold may use to drop repeats; see `Idempotency`.
+    :param ordering_key: triggers that share one are sent one at a time by the batch calls, in input order.
+    :param context: anything of the caller's own; handed back on the outcome and never sent.
+    """
+
+    slug: str
+    event: str
+    payload: Mapping[str, Any] | None = field(default=None, repr=False)
+    linked_account_id: str | None = field(default=None, kw_only=True)
+    config_id: str | None = field(default=None, kw_only=True)
+    instance_tag: str | None = field(default=None, kw_only=True)
+    idempotency_key: str | None = field(default=None, kw_only=True)
+    ordering_key: str | None = field(default=None, kw_only=True)
+    context: Any = field(default=None, kw_only=True, repr=False)
+
+
+@frozen(kw_only=True)
+class Receipt:
+    """Refold's acceptance of one event: it is queued, and its workflows run afterwards.
+
+    :param message: Refold's own words; empty where the body broke off.
+    :param status_code: the HTTP status, 2xx.
+    :param request_id: Refold's id for the request, where it gave one.
+    :param attempts: how many times the request was tried.
+    :param elapsed: seconds from the call to the end of the answer, waits included.
+    :param idempotency_key: the key that went with every attempt, if any.
+    :param after_ambiguous: an earlier attempt may have fired too, so this success may be a dropped repeat.
+    :param raw: the body as it was received, decompressed; what arrived of it where it broke off.
+    """
+
+    message: str
+    status_code: int
+    request_id: str | None = None
+    attempts: int = 1
+    elapsed: float = 0.0
+    idempotency_key: str | None = None
+    after_ambiguous: bool = False
+    raw: bytes = field(default=b"", repr=False)
+
+    @property
+    def delivery(self) -> Delivery:
+        """Always `Delivery.ACCEPTED`."""
+        return Delivery.ACCEPTED
+
+
+@frozen
+class Outcome:
+    """How one trigger of a batch ended: with a receipt, or with an error.
+
+    :param index: the trigger's place in the input, from 0.
+    :param trigger: what was to be sent, `context` included.
+    :param delivery: the verdict.
+    :param receipt: there if and only if the event was accepted.
+    :param error: there if and only if it was not.
+    :param attempts: how many requests were tried, 0 if none.
+    """
+
+    index: int
+    trigger: Trigger
+    delivery: Delivery
+    receipt: Receipt | None = None
+    error: RefoldError | None = None
+    attempts: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether the event was accepted."""
+        return self.delivery is Delivery.ACCEPTED
+
+
+class BatchResult(Sequence[Outcome]):
+    """The outcomes of a batch, in input order, one for each input."""
+
+    __slots__ = ("_outcomes",)
+
+    def __init__(self, outcomes: Iterable[Outcome] = ()) -> None:
+        self._outcomes = tuple(outcomes)
+
+    @overload
+    def __getitem__(self, index: int) -> Outcome: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> BatchResult: ...
+
+    def __getitem__(self, index: int | slice) -> Outcome | BatchResult:
+        if isinstance(index, slice):
+            return BatchResult(self._outcomes[index])
+        return self._outcomes[index]
+
+    def __len__(self) -> int:
+        return len(self._outcomes)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, BatchResult):
+            return self._outcomes == other._outcomes
+        return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # outcomes hold payloads, which do not hash
+
+    def __repr__(self) -> str:
+        counts = {verdict: 0 for verdict in Delivery}
+        for outcome in self._outcomes:
+            counts[outcome.delivery] += 1
+        shown = ", ".join(f"{verdict.value}={count}" for verdict, count in counts.items() if count)
+        return f"<BatchResult of {len(self)}: {shown or 'empty'}>"
+
+    @property
+    def accepted(self) -> tuple[Outcome, ...]:
+        """The outcomes of the events that Refold took."""
+        return tuple(outcome for outcome in self._outcomes if outcome.ok)
+
+    @property
+    def failed(self) -> tuple[Outcome, ...]:
+        """Everything that was not accepted, the ambiguous ones included."""
+        return tuple(outcome for outcome in self._outcomes if not outcome.ok)
+
+    @property
+    def ambiguous(self) -> tuple[Outcome, ...]:
+        """The part of `failed` that may have fired all the same: look before sending these again."""
+        return tuple(outcome for outcome in self._outcomes if outcome.delivery is Delivery.AMBIGUOUS)
+
+    def raise_for_failures(self) -> None:
+        """Raise what failed, all of it at once; do nothing if everything was accepted.
+
+        :raises ExceptionGroup: of the `RefoldError` of each outcome in `failed`.
+        """
+        errors = [outcome.error for outcome in self._outcomes if outcome.error is not None]
+        if errors:
+            raise ExceptionGroup(f"{len(errors)} of {len(self)} triggers were not accepted", errors)
+
+
+def _positive(_: object, attribute: Any, value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise ValueError(f"{attribute.name} must be a number above 0, not {value!r}")
+
+
+@frozen
+class RateLimit:
+    """How fast Refold may be called.
+
+    :param rate: events per second, sustained. Refold documents 20; a self-hosted install takes about 8 a replica.
+    :param burst: how many may go at one instant on top of the steady rate. Refold documents 5.
+    """
+
+    rate: float = field(default=20.0, validator=_positive)
+    burst: int = field(default=5, validator=_positive)
+
+    @burst.validator
+    def _whole(self, _: object, value: int) -> None:
+        if not isinstance(value, int):
+            raise TypeError(f"burst must be a whole number, not {value!r}")
+
+
+RESERVED_HEADERS: Final = frozenset(
+    {
+        "accept-encoding", "authorization", "config_id", "connection", "content-encoding", "content-length",
+        "content-type", "cookie", "expect", "host", "instance_tag", "keep-alive", "linked_account_id",
+        "proxy-authorization", "proxy-connection", "slug", "te", "trailer", "transfer-encoding", "upgrade",
+        "x-api-key",
+    }
+)  # fmt: skip
+"""Header names the library sets itself, or that would change what the request means."""
+
+_TOKEN_CHARACTERS: Final = frozenset(
+    "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+)
+
+
+def is_header_name(name: object) -> bool:
+    """Whether `name` is a token, as RFC 9110 §5.1 asks of a field name."""
+    return isinstance(name, str) and bool(name) and _TOKEN_CHARACTERS.issuperset(name)
+
+
+@frozen
+class Idempotency:
+    """A declaration that the customer's workflows drop repeats of one key within a window.
+
+    Refold drops repeats only where the workflow's trigger was set to; say so here only if it was. Give one of the
+    two places.
+
+    :param header: the name of the request header the workflow reads the key from.
+    :param payload_field: the field of the payload it reads the key from.
+    :param window: seconds for which it remembers a key. Refold's default is 5 minutes. All attempts of one trigger
+        end within 0.8 of it.
+    """
+
+    header: str | None = None
+    payload_field: str | None = None
+    window: float = field(default=300.0, validator=_positive)
+
+    def __attrs_post_init__(self) -> None:
+        if (self.header is None) == (self.payload_field is None):
+            raise ValueError("Idempotency takes either header= or payload_field=: where does the workflow read the key?")
+        if self.header is not None:
+            if not is_header_name(self.header):
+                raise ValueError(f"Idempotency(header=...) must be the name of an HTTP header, not {self.header!r}")
+            if self.header.lower() in RESERVED_HEADERS:
+                raise ValueError(f"Idempotency(header={self.header!r}): that header already has another meaning")
+        elif not isinstance(self.payload_field, str) or not self.payload_field:
+            raise ValueError("Idempotency(payload_field=...) must be the name of a field of the payload")
+
+    @property
+    def retry_within(self) -> float:
+        """Seconds, from the first attempt, in which every attempt must have ended."""
+        return 0.8 * self.window
+
+
+JSONEncoder = Callable[[object], bytes]
+"""Turns the request's body, a dict, into the bytes of a JSON document."""
