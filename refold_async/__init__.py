@@ -1,1 +1,61 @@
-"""Async client for Refold."""
+"""Async client for Refold: fire events, and know of each whether it fired."""
+
+from ._client import RefoldClient
+from ._errors import (
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    BatchInterruptedError,
+    ClientClosedError,
+    ConfigurationError,
+    ConflictError,
+    DeadlineExceededError,
+    InvalidTriggerError,
+    NotAttemptedError,
+    NotFoundError,
+    PacingTimeoutError,
+    PermissionDeniedError,
+    RateLimitedError,
+    RefoldConnectionError,
+    RefoldError,
+    RefoldTimeoutError,
+    ServerError,
+    UnexpectedResponseError,
+)
+from ._models import BatchResult, Delivery, Idempotency, Outcome, RateLimit, Receipt, Trigger
+from ._version import __version__
+from .limiters import RateLimiter
+from .policies.retry import RetryPolicy
+
+__all__ = [
+    "APIError",
+    "AuthenticationError",
+    "BadRequestError",
+    "BatchInterruptedError",
+    "BatchResult",
+    "ClientClosedError",
+    "ConfigurationError",
+    "ConflictError",
+    "DeadlineExceededError",
+    "Delivery",
+    "Idempotency",
+    "InvalidTriggerError",
+    "NotAttemptedError",
+    "NotFoundError",
+    "Outcome",
+    "PacingTimeoutError",
+    "PermissionDeniedError",
+    "RateLimit",
+    "RateLimitedError",
+    "RateLimiter",
+    "Receipt",
+    "RefoldClient",
+    "RefoldConnectionError",
+    "RefoldError",
+    "RefoldTimeoutError",
+    "RetryPolicy",
+    "ServerError",
+    "Trigger",
+    "UnexpectedResponseError",
+    "__version__",
+]

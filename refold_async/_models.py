@@ -242,12 +242,18 @@ class Idempotency:
 
     def __attrs_post_init__(self) -> None:
         if (self.header is None) == (self.payload_field is None):
-            raise ValueError("Idempotency takes either header= or payload_field=: where does the workflow read the key?")
+            raise ValueError(
+                "Idempotency takes either header= or payload_field=: where does the workflow read the key?"
+            )
         if self.header is not None:
             if not is_header_name(self.header):
-                raise ValueError(f"Idempotency(header=...) must be the name of an HTTP header, not {self.header!r}")
+                raise ValueError(
+                    f"Idempotency(header=...) must be the name of an HTTP header, not {self.header!r}"
+                )
             if self.header.lower() in RESERVED_HEADERS:
-                raise ValueError(f"Idempotency(header={self.header!r}): that header already has another meaning")
+                raise ValueError(
+                    f"Idempotency(header={self.header!r}): that header already has another meaning"
+                )
         elif not isinstance(self.payload_field, str) or not self.payload_field:
             raise ValueError("Idempotency(payload_field=...) must be the name of a field of the payload")
 

@@ -1,0 +1,412 @@
+"""The client: what a user holds, and how one call is put together and told truthfully."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any, NoReturn, Self, Unpack
+
+import anyio
+import httpx
+
+from ._config import (
+    DEFAULT_HEADERS,
+    Options,
+    Settings,
+    TimeoutTypes,
+    check_deadline,
+    check_retry,
+    check_timeout,
+    event_url,
+    find_credential,
+    first_settings,
+)
+from ._credentials import Credential, Secret
+from ._ending import receipt_of, refusal_of
+from ._errors import ConfigurationError, InvalidTriggerError, RefoldError
+from ._hooks import CallFinished, Hook, logger
+from ._models import UNSET, Idempotency, JSONEncoder, RateLimit, Receipt, Trigger, Unset
+from ._runtime import Runtime
+from ._wire import EVENT_PATH, MAX_RESPONSE_BYTES, Message, encode_trigger, is_genuine
+from .limiters import MemoryRateLimiter, RateLimiter
+from .policies.budget import RetryBudget
+from .policies.retry import RetryPolicy
+from .transports._call import Call
+from .transports._credentials import CredentialTransport
+from .transports._session import SessionTransport
+from .transports.concurrency import ConcurrencyTransport
+from .transports.rate_limit import RateLimitTransport
+from .transports.retry import RetryTransport
+
+KEEPALIVE_EXPIRY = 4.0
+"""Seconds an idle connection is kept. Node servers close theirs at 5, and a request must not meet that close."""
+
+_SLUGS_REMEMBERED = 256
+
+
+class RefoldClient:
+    """Fires events into Refold over one pooled session, and says of every call whether the event may have fired.
+
+    Use it as an async context manager, or call `aclose`. It belongs to the event loop it is first used on. Settings
+    not given come from `REFOLD_API_KEY`, `REFOLD_SESSION_TOKEN`, `REFOLD_BASE_URL`, `REFOLD_LINKED_ACCOUNT_ID` and
+    `REFOLD_CONFIG_ID`. Everywhere, None means "off" or "no limit".
+
+    :param api_key: the organisation's key, or a callable, sync or async, that gives it before each attempt.
+    :param session_token: a linked account's token, likewise; give one of the two.
+    :param base_url: where Refold is; a path prefix is kept. `https://app.refold.ai` unless told otherwise.
+    :param linked_account_id: the end customer that calls are for, unless they name another.
+    :param config_id: that customer's configuration; Refold falls back to the account.
+    :param timeout: per attempt: seconds, or an `httpx.Timeout`. Connect 5, write 5, read 10, pool 5.
+    :param deadline: seconds for a whole call: queueing, attempts and the waits between them. 30.
+    :param retry: when to try again. See `RetryPolicy`.
+    :param rate_limit: how fast to go: 20 a second and a burst of 5, as Refold documents. A `RateLimiter` may be
+        shared with other clients.
+    :param idempotency: a declaration that the customer's workflows drop repeats. See `Idempotency`.
+    :param max_connections: how many requests may be in flight; the others wait in order.
+    :param verify: how to check the server's certificate: True, an `ssl.SSLContext`, or the path of a CA file.
+    :param proxy: a proxy to go through; those of the environment are used without it.
+    :param extra_headers: further headers for each request.
+    :param json_encoder: turns the body, a dict, into JSON bytes, in place of the standard library.
+    :param hooks: callables that are given each event of `refold_async.hooks`.
+    :param http_client: an `httpx.AsyncClient` to send through; it is never closed here, and its proxies, hooks and
+        auth hold. One that re-sends requests by itself voids the verdicts.
+    :param transport: an `httpx.AsyncBaseTransport` to use as the wire, below the policies.
+    :raises ConfigurationError: for settings that make no sense together; the message names the cure.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: Secret | None = None,
+        session_token: Secret | None = None,
+        base_url: str | httpx.URL | None = None,
+        linked_account_id: str | None = None,
+        config_id: str | None = None,
+        timeout: TimeoutTypes | Unset = UNSET,
+        deadline: float | None | Unset = UNSET,
+        retry: RetryPolicy | None | Unset = UNSET,
+        rate_limit: RateLimit | RateLimiter | None | Unset = UNSET,
+        idempotency: Idempotency | None | Unset = UNSET,
+        max_connections: int | None = 50,
+        verify: bool | str | ssl.SSLContext = True,
+        proxy: str | httpx.URL | httpx.Proxy | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        json_encoder: JSONEncoder | None = None,
+        hooks: Iterable[Hook] = (),
+        http_client: httpx.AsyncClient | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._credential = find_credential(api_key, session_token)
+        self._event_url = event_url(base_url)
+        self._settings = first_settings(
+            {
+                "linked_account_id": linked_account_id,
+                "config_id": config_id,
+                "timeout": timeout,
+                "deadline": deadline,
+                "retry": retry,
+                "rate_limit": rate_limit,
+                "idempotency": idempotency,
+                "extra_headers": extra_headers,
+                "json_encoder": json_encoder,
+                "hooks": hooks,
+            }
+        )
+        if max_connections is not None and (
+            isinstance(max_connections, bool) or not isinstance(max_connections, int) or max_connections < 1
+        ):
+            raise ConfigurationError(
+                f"max_connections must be 1 or more, or None for no limit, not {max_connections!r}"
+            )
+        self._max_connections = max_connections
+        session = _check_session(http_client, transport, verify, proxy)
+        self._runtime = Runtime(
+            (lambda: session) if session is not None else self._session_maker(transport, verify, proxy),
+            owned=session is None,
+        )
+        self._budget = RetryBudget()
+        self._limiter = _limiter_of(self._settings)
+        self._is_view = False
+        self._prepare()
+
+    def _session_maker(
+        self,
+        transport: httpx.AsyncBaseTransport | None,
+        verify: bool | str | ssl.SSLContext,
+        proxy: str | httpx.URL | httpx.Proxy | None,
+    ) -> Any:
+        context = ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify
+        limits = httpx.Limits(
+            max_connections=self._max_connections,
+            max_keepalive_connections=self._max_connections,
+            keepalive_expiry=KEEPALIVE_EXPIRY,
+        )
+        base = self._event_url.copy_with(
+            raw_path=self._event_url.raw_path.removesuffix(EVENT_PATH.encode()) or b"/"
+        )
+
+        def make() -> httpx.AsyncClient:
+            return httpx.AsyncClient(
+                base_url=base,
+                verify=context,
+                proxy=proxy,
+                limits=limits,
+                transport=transport,
+                follow_redirects=False,
+            )
+
+        return make
+
+    def _prepare(self) -> None:
+        """Do once what does not change from call to call."""
+        extra = {name.lower() for name, _ in self._settings.extra_headers}
+        defaults = [header for header in DEFAULT_HEADERS if header[0].lower() not in extra]
+        self._headers = ((b"Host", self._event_url.netloc), *defaults, *self._settings.extra_headers)
+        self._urls: dict[str, httpx.URL] = {}
+        self._stack: RetryTransport | None = None
+        self._generation = -1
+
+    def _layers(self) -> RetryTransport:
+        """Give the policies over the session, built anew when the session was."""
+        runtime = self._runtime
+        if self._stack is None or self._generation != runtime.generation:
+            if self._generation not in (-1, runtime.generation) and isinstance(
+                self._limiter, MemoryRateLimiter
+            ):
+                self._limiter.reset_waiters()
+            wire: httpx.AsyncBaseTransport = SessionTransport(runtime.session, owned=runtime.owned)
+            wire = RateLimitTransport(wire, limiter=self._limiter)
+            slots = runtime.slots(self._max_connections)
+            wire = wire if slots is None else ConcurrencyTransport(wire, slots=slots)
+            wire = CredentialTransport(wire, self._credential)
+            self._stack = RetryTransport(wire, policy=self._settings.retry, budget=self._budget)
+            self._generation = runtime.generation
+        return self._stack
+
+    async def trigger(
+        self,
+        slug: str,
+        event: str,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        linked_account_id: str | None = None,
+        config_id: str | None = None,
+        instance_tag: str | None = None,
+        idempotency_key: str | None = None,
+        timeout: TimeoutTypes | Unset = UNSET,
+        deadline: float | None | Unset = UNSET,
+        retry: RetryPolicy | None | Unset = UNSET,
+    ) -> Receipt:
+        """Fire one event and wait until Refold has taken it; its workflows run afterwards.
+
+        :param slug: the application's slug, such as `pipedrive`.
+        :param event: the event's name, spelled as in the Refold console.
+        :param payload: a JSON object; None leaves it out.
+        :param linked_account_id: another end customer than the client's; the client's `config_id` does not come along.
+        :param config_id: that customer's configuration.
+        :param instance_tag: a label for the execution in Refold.
+        :param idempotency_key: the key by which Refold may drop repeats; minted where a window is declared.
+        :param timeout: seconds per attempt, or an `httpx.Timeout`; None for no limit; the client's if left out.
+        :param deadline: seconds for the whole call; None for no limit; the client's if left out.
+        :param retry: None to try once; the client's if left out.
+        :raises InvalidTriggerError: before anything is sent, for what could not be sent.
+        :raises APIError: when Refold answered no; its subclasses name the status.
+        :raises RefoldConnectionError: when the connection failed, `RefoldTimeoutError` when an attempt timed out.
+        :raises DeadlineExceededError: when the deadline passed, `PacingTimeoutError` when the rate limit would pass it.
+        :raises UnexpectedResponseError: for a success that is not Refold's.
+        :raises ClientClosedError: when the client is closed. Every error's `.delivery` tells what is known.
+        """
+        given = Trigger(
+            slug,
+            event,
+            payload,
+            linked_account_id=linked_account_id,
+            config_id=config_id,
+            instance_tag=instance_tag,
+            idempotency_key=idempotency_key,
+        )
+        settings = self._settings
+        idempotency = settings.idempotency
+        call = Call(
+            policy=settings.retry if retry is UNSET else check_retry(retry),
+            trigger=given,
+            hooks=settings.hooks,
+            retry_within=None if idempotency is None else idempotency.retry_within,
+            read_limit=MAX_RESPONSE_BYTES,
+            is_genuine=is_genuine,
+        )
+        seconds = settings.timeout if timeout is UNSET else check_timeout(timeout)
+        total = settings.deadline if deadline is UNSET else check_deadline(deadline)
+        started = time.monotonic()
+        try:
+            receipt = await self._fire(given, call, seconds, total, started)
+        except RefoldError as error:
+            error.trigger = given
+            self._finish(call, started, error=error)
+            raise
+        except BaseException:  # cancelled: told to the hooks, and re-raised as it came
+            self._finish(call, started)
+            raise
+        self._finish(call, started, receipt=receipt)
+        return receipt
+
+    async def _fire(
+        self,
+        trigger: Trigger,
+        call: Call,
+        timeout: dict[str, float | None],
+        deadline: float | None,
+        started: float,
+    ) -> Receipt:
+        self._runtime.check()
+        message = self._encode(trigger)
+        call.scope = anyio.CancelScope()
+        if deadline is not None:
+            call.limit_to(started + deadline, time.monotonic())
+        await self._runtime.carry(self._layers(), self._request(message, timeout), call)
+        call.conclude(time.time())
+        accepted = call.accepted
+        if accepted is None:
+            raise refusal_of(call, self._credential.known)
+        return receipt_of(
+            call, accepted, message.idempotency_key, time.monotonic() - started, self._credential.known
+        )
+
+    def _encode(self, trigger: Trigger) -> Message:
+        settings = self._settings
+        account, config = settings.account(trigger.linked_account_id, trigger.config_id)
+        if account is None and self._credential.kind == "api_key":
+            raise InvalidTriggerError(
+                "no linked account: with an API key, say for which customer the event is (linked_account_id=)"
+            )
+        return encode_trigger(
+            trigger,
+            linked_account_id=account,
+            config_id=config,
+            idempotency=settings.idempotency,
+            encoder=settings.json_encoder,
+        )
+
+    def _request(self, message: Message, timeout: dict[str, float | None]) -> httpx.Request:
+        url = self._urls.get(message.slug)
+        if url is None:
+            if len(self._urls) >= _SLUGS_REMEMBERED:
+                self._urls.clear()
+            url = self._event_url.copy_with(raw_path=self._event_url.raw_path + message.slug.encode())
+            self._urls[message.slug] = url
+        length = (b"Content-Length", str(len(message.body)).encode())
+        return httpx.Request(
+            "POST",
+            url,
+            headers=httpx.Headers([*self._headers, length, *message.headers]),
+            stream=httpx.ByteStream(message.body),
+            extensions={"timeout": timeout},
+        )
+
+    def _finish(
+        self, call: Call, started: float, receipt: Receipt | None = None, error: RefoldError | None = None
+    ) -> None:
+        delivery = error.delivery if error is not None else call.conclude(time.time())
+        if error is not None:
+            logger.warning(
+                "gave up after %d attempts: %s (%s)", call.tried, type(error).__name__, delivery.value
+            )
+        hooks = call.hooks
+        if hooks:
+            elapsed = time.monotonic() - started
+            hooks.emit(CallFinished(call.trigger, delivery, call.tried, elapsed, receipt, error))
+
+    def for_account(self, linked_account_id: str, *, config_id: str | None = None) -> RefoldClient:
+        """Give a view of this client for another end customer; session, pool and limiter are shared.
+
+        Closing a view closes nothing. This client's `config_id` does not come along.
+
+        :raises ConfigurationError: for an account that no header can carry.
+        """
+        if linked_account_id is None:
+            raise ConfigurationError("for_account() needs the linked account's id")
+        return self.with_options(linked_account_id=linked_account_id, config_id=config_id)
+
+    def with_options(self, **options: Unpack[Options]) -> RefoldClient:
+        """Give a view of this client with some settings changed; session, pool and limiter are shared.
+
+        Closing a view closes nothing. A new `rate_limit` gets the view a limiter of its own.
+
+        :raises ConfigurationError: for a value that makes no sense, or a setting that views share.
+        """
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__)
+        view._settings = self._settings.changed(options)
+        if options.get("rate_limit", UNSET) is not UNSET:
+            view._limiter = _limiter_of(view._settings)
+        view._is_view = True
+        view._prepare()
+        return view
+
+    @property
+    def session(self) -> httpx.AsyncClient:
+        """The `httpx.AsyncClient` that requests go through. It carries no credential of its own."""
+        return self._runtime.session
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the client was closed; for a view, whether the client it came from was."""
+        return self._runtime.closed
+
+    async def aclose(self, grace: float = 5.0) -> None:
+        """Close the client: once is enough, more does no harm.
+
+        Calls that wait for a slot or between attempts end at once, with `ClientClosedError`. What is on the wire
+        may finish within `grace` seconds, and is cut off after it, with the verdict that its evidence allows. On a
+        view this does nothing.
+        """
+        if not self._is_view:
+            await self._runtime.aclose(grace)
+
+    async def __aenter__(self) -> Self:
+        self._runtime.check()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.is_closed else "open"
+        view = " view" if self._is_view else ""
+        return f"<RefoldClient{view} {self.session.base_url} by {self._credential.kind}, {state}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a RefoldClient does not pickle: it holds a credential and open connections. Make one anew"
+        )
+
+
+def _check_session(
+    http_client: httpx.AsyncClient | None, transport: httpx.AsyncBaseTransport | None, verify: Any, proxy: Any
+) -> httpx.AsyncClient | None:
+    if http_client is None:
+        if transport is not None and not isinstance(transport, httpx.AsyncBaseTransport):
+            raise ConfigurationError(
+                f"transport must be an httpx.AsyncBaseTransport, not {type(transport).__name__}"
+            )
+        return None
+    if not isinstance(http_client, httpx.AsyncClient):
+        raise ConfigurationError(
+            f"http_client must be an httpx.AsyncClient, not {type(http_client).__name__}"
+        )
+    if transport is not None or proxy is not None or verify is not True:
+        raise ConfigurationError("http_client brings its own transport, proxy and verify: set those on it")
+    return http_client
+
+
+def _limiter_of(settings: Settings) -> RateLimiter | None:
+    limit = settings.rate_limit
+    if isinstance(limit, RateLimit):
+        return MemoryRateLimiter(
+            limit, max_retry_after=None if settings.retry is None else settings.retry.max_retry_after
+        )
+    return limit

@@ -1,0 +1,81 @@
+"""The API key or session token: validated, rotated if it is a callable, and kept out of sight."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable
+from typing import Literal, NoReturn
+
+from ._errors import ConfigurationError
+
+Secret = str | Callable[[], str] | Callable[[], Awaitable[str]]
+
+_VISIBLE = re.compile(r"[\x21-\x7e]+")
+
+
+class Credential:
+    """What proves to Refold who is calling. It shows in no repr and does not pickle.
+
+    :param kind: `api_key` or `session_token`.
+    :param secret: the value, or a callable, sync or async, that is asked for it before each attempt.
+    :raises ConfigurationError: for a value that cannot be a credential.
+    """
+
+    __slots__ = ("_known", "_source", "kind")
+
+    def __init__(self, kind: Literal["api_key", "session_token"], secret: Secret) -> None:
+        self.kind = kind
+        self._source: Callable[[], str | Awaitable[str]] | None = None
+        self._known: str | None = None
+        if callable(secret):
+            self._source = secret
+        else:
+            self._known = self._checked(secret)
+
+    @property
+    def known(self) -> str | None:
+        """The secret as it was last used, to blot it out of what a server says."""
+        return self._known
+
+    async def header(self) -> tuple[bytes, bytes]:
+        """Give the header that carries the credential.
+
+        :raises ConfigurationError: when the callable fails or gives what cannot be a credential.
+        """
+        if self._source is not None:
+            try:
+                value = self._source()
+                if inspect.isawaitable(value):
+                    value = await value
+            except Exception as error:
+                raise ConfigurationError(
+                    f"the callable given as {self.kind}= raised {type(error).__name__}; nothing was sent"
+                ) from error
+            self._known = self._checked(value)
+        assert self._known is not None
+        if self.kind == "api_key":
+            return b"x-api-key", self._known.encode("ascii")
+        return b"Authorization", b"Bearer " + self._known.encode("ascii")
+
+    def _checked(self, value: object) -> str:
+        if not isinstance(value, str):
+            raise ConfigurationError(
+                f"{self.kind} must be a str, or a callable that gives one, not {type(value).__name__}"
+            )
+        value = value.strip()
+        if not value:
+            raise ConfigurationError(f"{self.kind} is blank: pass the one from the Refold console")
+        if not _VISIBLE.fullmatch(value):
+            raise ConfigurationError(
+                f"{self.kind} holds characters that no Refold credential has: was it pasted whole?"
+            )
+        return value
+
+    def __repr__(self) -> str:
+        return f"<Credential {self.kind}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a Credential does not pickle, so that it cannot leak: make the client anew where it is needed"
+        )

@@ -1,0 +1,183 @@
+"""What a client and its views share: the session, the loop it belongs to, and the calls under way."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import httpx
+
+from ._errors import ClientClosedError, ConfigurationError
+from .transports._attempt import Attempt
+from .transports._call import Call
+from .transports.retry import RetryTransport
+
+_CLEANUP_GRACE = 2.0
+"""Seconds for calls that were cut off to tidy up: closing a socket takes a few loop turns."""
+
+
+class Runtime:
+    """The shared part of a client: made once, bound to an event loop at first use.
+
+    :param make_session: makes the session, anew for each loop.
+    :param owned: whether the session is ours to close.
+    """
+
+    def __init__(self, make_session: Callable[[], httpx.AsyncClient], *, owned: bool) -> None:
+        self._make_session = make_session
+        self.owned = owned
+        self._loop: object | None = None
+        self._pid = os.getpid()
+        self._closed = False
+        self._calls: set[Call] = set()
+        self._idle: anyio.Event | None = None
+        self.session = make_session()
+        self.generation = 0
+        self._slots: anyio.Semaphore | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether `aclose` was called."""
+        return self._closed
+
+    def check(self) -> None:
+        """Make sure that a call can be made here and now, and bind to the running loop.
+
+        :raises ClientClosedError: after `aclose`.
+        :raises ConfigurationError: in a forked child, or on a second loop while the first is still open.
+        """
+        if self._closed:
+            raise ClientClosedError("this client is closed: make another, or keep it open for longer")
+        if self._pid != os.getpid():
+            raise ConfigurationError(
+                "this client was made before the process forked, and connections cannot be shared with the parent: "
+                "make a client in each process"
+            )
+        loop = running_loop()
+        if loop is self._loop:
+            return
+        if self._loop is not None:
+            if not is_closed(self._loop):
+                raise ConfigurationError(
+                    "this client belongs to another event loop that is still open: make one client for each loop"
+                )
+            self._calls.clear()
+            self._slots = None
+            if self.owned:
+                self.session = self._make_session()
+            self.generation += 1
+        self._loop = loop
+
+    def slots(self, max_connections: int | None) -> anyio.Semaphore | None:
+        """Give the slots that the client and its views share; None for no limit."""
+        if self._slots is None and max_connections is not None:
+            self._slots = anyio.Semaphore(max_connections, fast_acquire=True)
+        return self._slots
+
+    async def carry(self, stack: RetryTransport, request: httpx.Request, call: Call) -> Attempt | None:
+        """Run one call through the stack; give its last attempt, or None when it was interrupted.
+
+        On asyncio it runs in a task of its own. httpcore loses connections when its clean-up is itself cancelled
+        natively; so the caller's cancellation is turned into that of a scope, which the clean-up is shielded from.
+        """
+        self._calls.add(call)
+        try:
+            if isinstance(self._loop, asyncio.AbstractEventLoop):
+                return await _carry_in_task(stack, request, call, self._loop)
+            return await _carry(stack, request, call)
+        finally:
+            self._calls.discard(call)
+            if self._idle is not None and not self._calls:
+                self._idle.set()
+
+    async def aclose(self, grace: float) -> None:
+        """Fail what waits, let what is on the wire finish within `grace` seconds, then close the session."""
+        self._closed = True
+        if self._pid != os.getpid() or (self._loop is not None and is_closed(self._loop)):
+            return  # the connections are the parent's, or went with their loop
+        try:
+            for call in list(self._calls):
+                call.interrupted = call.interrupted or "closed"
+                if not call.on_wire:
+                    call.cancel()
+            with anyio.move_on_after(grace):
+                await self._drained()
+        finally:
+            with anyio.CancelScope(shield=True):
+                for call in list(self._calls):
+                    call.cancel()
+                with anyio.move_on_after(_CLEANUP_GRACE):
+                    await self._drained()
+                if self.owned:
+                    await self.session.aclose()
+
+    async def _drained(self) -> None:
+        if self._calls:
+            self._idle = self._idle or anyio.Event()
+            await self._idle.wait()
+
+
+def running_loop() -> object:
+    """Give what stands for the running event loop: asyncio's loop, or trio's token."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return sys.modules["trio"].lowlevel.current_trio_token()
+
+
+def is_closed(loop: Any) -> bool:
+    """Whether a loop that `running_loop` gave has ended."""
+    if isinstance(loop, asyncio.AbstractEventLoop):
+        return loop.is_closed()
+    try:
+        loop.run_sync_soon(lambda: None)
+    except sys.modules["trio"].RunFinishedError:
+        return True
+    return False
+
+
+async def _carry(stack: RetryTransport, request: httpx.Request, call: Call) -> Attempt | None:
+    assert call.scope is not None
+    with call.scope:
+        return await stack.deliver(request, call)
+    return None
+
+
+async def _carry_in_task(
+    stack: RetryTransport, request: httpx.Request, call: Call, loop: asyncio.AbstractEventLoop
+) -> Attempt | None:
+    task = loop.create_task(_carry(stack, request, call))
+    try:
+        await _ended(task, loop)
+    except asyncio.CancelledError:
+        call.interrupted = "cancelled"
+        call.cancel()
+        with anyio.CancelScope(shield=True):
+            while (
+                not task.done()
+            ):  # a few loop turns; the first cancellation is re-raised, later ones add nothing
+                try:
+                    await _ended(task, loop)
+                except asyncio.CancelledError:
+                    continue
+        raise
+    return task.result()
+
+
+async def _ended(task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop) -> None:
+    """Wait for a task without cancelling it when the wait is cancelled."""
+    waiter = loop.create_future()
+
+    def wake(_: object) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    task.add_done_callback(wake)
+    try:
+        await waiter
+    finally:
+        task.remove_done_callback(wake)

@@ -1,0 +1,39 @@
+"""Reading `Retry-After`."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+_SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{0,9})?")
+
+
+def parse_retry_after(value: str | None, *, date: str | None, now: float) -> float | None:
+    """Give the seconds to wait; None where the header is absent, past, negative or junk. Never raises.
+
+    :param value: the header's value: decimal seconds, or an HTTP-date.
+    :param date: the answer's `Date` header, against which a date is measured, so that clocks need not agree.
+    :param now: POSIX seconds, used where `date` is absent or junk.
+    """
+    if value is None:
+        return None
+    value = value.strip()
+    if _SECONDS.fullmatch(value):
+        return float(value)
+    until = _posix(value)
+    if until is None:
+        return None
+    since = _posix(date)
+    wait = until - (now if since is None else since)
+    return wait if wait >= 0 else None
+
+
+def _posix(date: str | None) -> float | None:
+    if date is None or len(date) > 64:
+        return None
+    try:
+        parsed = parsedate_to_datetime(date)
+        return parsed.replace(tzinfo=parsed.tzinfo or UTC).timestamp()
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None

@@ -1,0 +1,154 @@
+"""What is known of one attempt, gathered while it runs, so that any ending can be judged from it."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import httpx
+from attrs import define, field
+
+from .._models import Delivery
+from ..policies.verdict import Classifier, FailureKind, Verdict, classify_status
+
+ATTEMPT_KEY = "refold_attempt"
+"""Where a request's `extensions` carry its `Attempt`, from the retry layer to the wire."""
+
+Trace = Callable[[str, dict[str, Any]], Awaitable[None]]
+
+NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+"""The errors of httpx that are only raised before a request is written."""
+
+_TRANSIENT_TLS = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError, ssl.SSLWantReadError)
+
+
+@define(eq=False)
+class Attempt:
+    """One try of a request: the evidence, and then the verdict.
+
+    :ivar number: counts from 1.
+    :ivar started: clock time at its start, in seconds.
+    :ivar on_wire: whether the wire was reached at all: false while queueing for a slot.
+    :ivar head_sent: whether the request's head was handed over; None where the wire does not tell.
+    :ivar status_code: the status, once seen; it decides, whatever happens later.
+    :ivar body: what arrived of the answer's body, as it came over the wire.
+    :ivar complete: whether the body came to its end.
+    """
+
+    number: int
+    started: float
+    on_wire: bool = False
+    head_sent: bool | None = None
+    status_code: int | None = None
+    headers: httpx.Headers = field(factory=httpx.Headers, repr=False)
+    body: bytearray = field(factory=bytearray, repr=False)
+    complete: bool = False
+    error: Exception | None = field(default=None, repr=False)
+    response: httpx.Response | None = field(default=None, repr=False)
+    verdict: Verdict | None = None
+    _tunnel: bool = False
+    _stream: Any = field(default=None, repr=False)
+
+    def answered(self, response: httpx.Response) -> None:
+        """Note the status: from here on it decides."""
+        self.status_code = response.status_code
+        self.headers = response.headers
+
+    def failed(self, error: Exception) -> None:
+        """Note the error, and what it tells of the answer."""
+        self.error = error
+        if isinstance(error, httpx.HTTPStatusError):  # a user's response hook called raise_for_status()
+            self.answered(error.response)
+            try:
+                self.body[:] = error.response.content
+            except httpx.ResponseNotRead:
+                return
+            self.complete = True
+
+    async def read(self, response: httpx.Response, limit: int) -> None:
+        """Read the body, at most `limit` bytes of it."""
+        if response.is_stream_consumed:  # a user's response hook has read it
+            self.body += response.content
+            self.headers = httpx.Headers(
+                [(k, v) for k, v in self.headers.multi_items() if k != "content-encoding"]
+            )
+            self.complete = True
+            return
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        async for chunk in response.stream:
+            self.body += chunk
+            if len(self.body) > limit:
+                del self.body[limit:]
+                return
+        self.complete = True
+
+    def judge(self, *, now: float, classify: Classifier | None) -> Verdict:
+        """Say what is known of the delivery, from the evidence so far.
+
+        :param now: POSIX seconds, for a `Retry-After` that is a date.
+        """
+        if self.status_code is not None:
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            return classify_status(self.status_code, headers, now=now, classify=classify)
+        if (
+            not self.on_wire
+            or self.head_sent is False
+            or (self.head_sent is None and isinstance(self.error, NEVER_SENT))
+        ):
+            kind = FailureKind.TLS if _is_bad_certificate(self.error) else FailureKind.CONNECT
+            return Verdict(Delivery.NOT_SENT, kind, None)
+        return Verdict(Delivery.AMBIGUOUS, FailureKind.NO_ANSWER, None)
+
+    def trace(self, chained: Trace | None = None) -> Trace:
+        """Make httpcore's `trace` callback, which gathers the evidence; `chained` is the user's own."""
+
+        async def observe(name: str, info: dict[str, Any]) -> None:
+            await self._observe(name.partition(".")[2], info)
+            if chained is not None:
+                await chained(name, info)
+
+        return observe
+
+    async def _observe(self, event: str, info: dict[str, Any]) -> None:
+        if self.head_sent is None:
+            self.head_sent = False  # the wire does tell: what it has not told of has not happened
+        if event == "send_request_headers.started":
+            # A proxy's CONNECT is reported like a request; it carries nothing of ours.
+            self._tunnel = getattr(info.get("request"), "method", b"") == b"CONNECT"
+        elif event == "send_request_headers.complete":
+            if not self._tunnel:
+                self.head_sent = True
+        elif event == "receive_response_headers.complete":
+            if not self._tunnel:
+                self._status_seen(info.get("return_value"))
+        elif event in ("connect_tcp.complete", "connect_unix_socket.complete"):
+            self._stream = info.get("return_value")
+        elif event == "start_tls.failed" and self._stream is not None:
+            # httpcore closes the socket here for errors, but not when the handshake is cancelled.
+            with anyio.CancelScope(shield=True):
+                await self._stream.aclose()
+
+    def _status_seen(self, value: Any) -> None:
+        if isinstance(value, tuple) and len(value) >= 2:
+            status, headers = (value[1], value[3]) if isinstance(value[1], int) else (value[0], value[1])
+            self.status_code = status
+            self.headers = httpx.Headers(headers)
+
+
+def _is_bad_certificate(error: BaseException | None) -> bool:
+    """Whether the TLS handshake failed for a reason that trying again will not change."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, ssl.SSLError) and not isinstance(error, _TRANSIENT_TLS):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False

@@ -1,0 +1,92 @@
+"""The facts of one call, shared by the layers it passes through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import anyio
+from attrs import define, field
+
+from .._hooks import Hooks
+from .._models import Delivery, Trigger
+from ..policies.retry import RetryPolicy
+from ..policies.verdict import FailureKind, Verdict, over_attempts
+from ._attempt import Attempt
+
+CALL_KEY = "refold_call"
+"""Where a request's `extensions` carry its `Call`."""
+
+
+@define(eq=False)
+class Call:
+    """One call: its settings, its attempts so far, and why it was interrupted, if it was.
+
+    :ivar deadline: on the clock of the layers (`time.monotonic`), in seconds; None for no limit.
+    :ivar retry_within: seconds from the first attempt in which all must have ended, where a window is declared.
+    :ivar read_limit: the most bytes of an answer that are read; None leaves the answer to the caller, unread.
+    :ivar is_genuine: whether a complete success is really the service's.
+    """
+
+    policy: RetryPolicy | None
+    trigger: Trigger | None = None
+    hooks: Hooks = field(factory=Hooks)
+    deadline: float | None = None
+    retry_within: float | None = None
+    read_limit: int | None = None
+    is_genuine: Callable[[Attempt], bool] | None = None
+    scope: anyio.CancelScope | None = None
+    interrupted: Literal["closed", "cancelled"] | None = None
+    attempts: list[Attempt] = field(factory=list)
+
+    @property
+    def repeats_dropped(self) -> bool:
+        """Whether the receiver drops repeats of this call's key."""
+        return self.retry_within is not None
+
+    @property
+    def tried(self) -> int:
+        """How many attempts reached the wire."""
+        return sum(attempt.on_wire for attempt in self.attempts)
+
+    @property
+    def on_wire(self) -> bool:
+        """Whether a request is on its way right now."""
+        if not self.attempts:
+            return False
+        last = self.attempts[-1]
+        return last.on_wire and last.verdict is None
+
+    def cancel(self) -> None:
+        """End the call where it stands; its verdict is then what `conclude` says."""
+        if self.scope is not None:
+            self.scope.cancel()
+
+    def limit_to(self, end: float, now: float) -> None:
+        """Bring the deadline forward to `end`, if it is later."""
+        if self.deadline is None or end < self.deadline:
+            self.deadline = end
+            if self.scope is not None:
+                self.scope.deadline = min(self.scope.deadline, anyio.current_time() + (end - now))
+
+    def judge(self, attempt: Attempt, now: float) -> Verdict:
+        """Judge an attempt, as it ended or as far as it went, and keep the verdict."""
+        verdict = attempt.judge(now=now, classify=self.policy.classify if self.policy else None)
+        if verdict.kind is None and attempt.complete and self.is_genuine and not self.is_genuine(attempt):
+            verdict = Verdict(Delivery.AMBIGUOUS, FailureKind.NOT_REFOLD, None)
+        attempt.verdict = verdict
+        return verdict
+
+    def conclude(self, now: float) -> Delivery:
+        """Give the verdict over all attempts, also when the last one was cut off."""
+        if self.attempts and self.attempts[-1].verdict is None:
+            self.judge(self.attempts[-1], now)
+        return over_attempts([a.verdict.delivery for a in self.attempts if a.verdict is not None])
+
+    @property
+    def accepted(self) -> Attempt | None:
+        """The attempt that was accepted, if one was."""
+        for attempt in self.attempts:
+            if attempt.verdict is not None and attempt.verdict.delivery is Delivery.ACCEPTED:
+                return attempt
+        return None

@@ -1,0 +1,76 @@
+"""The bottom of the stack: one `httpx.AsyncClient`, ours or the caller's."""
+
+from __future__ import annotations
+
+import httpx
+
+from . import _stock
+from ._attempt import ATTEMPT_KEY, Attempt
+
+
+class SessionTransport(httpx.AsyncBaseTransport):
+    """Sends each attempt through a session.
+
+    What `AsyncClient.send` adds (hooks, auth, cookies) costs more than all our layers together. So a session of our
+    own that uses none of it is passed by, and its transport called directly; unless somebody replaced `send`, or
+    what is below it, to watch or to mock the traffic.
+    """
+
+    def __init__(self, session: httpx.AsyncClient, *, owned: bool) -> None:
+        self.session = session
+        self._owned = owned
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        session = self.session
+        original = _stock.sends_itself(session)
+        wire = _stock.transport_of(session, request.url)
+        attempt: Attempt = request.extensions[ATTEMPT_KEY]
+        attempt.on_wire = True
+        if original and _stock.tells(wire):
+            attempt.head_sent = False
+        try:
+            if wire is not None and original and self._owned and not self._uses_send(session):
+                return await wire.handle_async_request(request)
+            outgoing = self._merged(request)
+            response = await session.send(outgoing, stream=True, follow_redirects=False)
+            response.request = request
+        except BaseException as error:
+            _show_instead(request, error)
+            await _stock.reclaim(wire)
+            raise
+        return response
+
+    @staticmethod
+    def _uses_send(session: httpx.AsyncClient) -> bool:
+        hooks = session.event_hooks
+        return bool(hooks["request"] or hooks["response"] or session.auth is not None or session.cookies.jar)
+
+    def _merged(self, request: httpx.Request) -> httpx.Request:
+        """Build the request anew with the session's own headers, cookies and parameters; ours win."""
+        assert isinstance(request.stream, httpx.ByteStream)
+        return self.session.build_request(
+            request.method,
+            request.url,
+            headers=[
+                (name, value) for name, value in request.headers.raw if name.lower() != b"content-length"
+            ],
+            content=b"".join(request.stream),
+            extensions=request.extensions,
+        )
+
+    async def aclose(self) -> None:
+        """Close the session if it is ours; the caller's is left alone."""
+        if self._owned:
+            await self.session.aclose()
+
+
+def _show_instead(request: httpx.Request, error: BaseException | None) -> None:
+    """Make an error, and what it stems from, refer to the request that is bare of secrets once the call is over."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, httpx.RequestError | httpx.HTTPStatusError):
+            error.request = request
+        if isinstance(error, httpx.HTTPStatusError):
+            error.response.request = request
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,72 @@
+"""What must be known of stock httpx and httpcore: whether they are themselves, and how to mend their pool."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import httpx
+
+_SEND_METHODS = (
+    "send",
+    "_send_handling_auth",
+    "_send_handling_redirects",
+    "_send_single_request",
+    "_transport_for_url",
+)
+
+
+def is_original(function: Any, package: str) -> bool:
+    """Whether a function is the one its package shipped, and not a test's or a tracer's replacement."""
+    module = getattr(function, "__module__", None) or ""
+    return module.partition(".")[0] == package and not hasattr(function, "__wrapped__")
+
+
+def sends_itself(session: httpx.AsyncClient) -> bool:
+    """Whether `send`, and all it calls down to the transport, are as httpx made them."""
+    return not any(name in session.__dict__ for name in _SEND_METHODS) and all(
+        is_original(getattr(type(session), name, None), "httpx") for name in _SEND_METHODS
+    )
+
+
+def transport_of(session: httpx.AsyncClient, url: httpx.URL) -> httpx.AsyncBaseTransport | None:
+    """Give the transport a session would use, proxies included; None where this httpx does not say."""
+    choose = getattr(session, "_transport_for_url", None)
+    transport = None if choose is None else choose(url)
+    return transport if isinstance(transport, httpx.AsyncBaseTransport) else None
+
+
+def tells(transport: httpx.AsyncBaseTransport | None) -> bool:
+    """Whether the transport reports through `trace` all that it writes, so that silence means nothing was written."""
+    return (
+        isinstance(transport, httpx.AsyncHTTPTransport)
+        and "handle_async_request" not in transport.__dict__
+        and is_original(type(transport).handle_async_request, "httpx")
+        and is_original(
+            getattr(type(getattr(transport, "_pool", None)), "handle_async_request", None), "httpcore"
+        )
+    )
+
+
+async def reclaim(transport: httpx.AsyncBaseTransport | None) -> None:
+    """Take connections that no request owns any more out of httpcore's pool.
+
+    httpcore forgets a connection whose request is cancelled between being assigned and being sent; it then counts
+    against the limit for ever, until every request ends in a pool timeout (encode/httpcore issue 1093).
+    """
+    pool = getattr(transport, "_pool", None)
+    connections = getattr(pool, "_connections", None)
+    requests = getattr(pool, "_requests", None)
+    if not isinstance(connections, list) or not isinstance(requests, list):
+        return
+    owned = {id(getattr(request, "connection", None)) for request in requests}
+    orphans = [c for c in connections if id(c) not in owned and not c.is_idle() and not c.is_closed()]
+    for connection in orphans:
+        connections.remove(connection)
+    with anyio.CancelScope(shield=True):
+        for connection in orphans:
+            await connection.aclose()
+        assign = getattr(pool, "_assign_requests_to_connections", None)
+        if orphans and assign is not None:
+            for connection in assign():
+                await connection.aclose()

@@ -1,0 +1,49 @@
+"""Bounding how many requests are in flight, before the pool has to queue them."""
+
+from __future__ import annotations
+
+import anyio
+import httpx
+
+from ._held import HeldStream
+
+
+class ConcurrencyTransport(httpx.AsyncBaseTransport):
+    """Lets at most `max_concurrency` requests be in flight over another transport; the rest wait, first in first out.
+
+    Useful alone: `httpx.AsyncClient(transport=ConcurrencyTransport(httpx.AsyncHTTPTransport(), max_concurrency=20))`.
+    httpx's own pool queues too, but each enqueue rescans every connection and request, and a wait there counts
+    against the pool timeout. A slot is held until the response is read to its end or closed. A waiter that is
+    cancelled costs nothing. The wait has no limit of its own: put a timeout around the call.
+
+    :param transport: what sends the requests.
+    :param max_concurrency: how many may be in flight, 1 or more.
+    :param slots: a semaphore to share with other transports, in place of a bound of its own.
+    :raises ValueError: for a `max_concurrency` below 1.
+    """
+
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport,
+        *,
+        max_concurrency: int = 50,
+        slots: anyio.Semaphore | None = None,
+    ) -> None:
+        if isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1:
+            raise ValueError(f"max_concurrency must be a whole number of at least 1, not {max_concurrency!r}")
+        self._transport = transport
+        self._slots = anyio.Semaphore(max_concurrency, fast_acquire=True) if slots is None else slots
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await self._slots.acquire()
+        try:
+            response = await self._transport.handle_async_request(request)
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+            response.stream = HeldStream(response.stream, self._slots.release)
+        except BaseException:
+            self._slots.release()
+            raise
+        return response
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()

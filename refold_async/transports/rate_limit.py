@@ -1,0 +1,58 @@
+"""Pacing requests to what the server documents."""
+
+from __future__ import annotations
+
+import time
+
+import httpx
+
+from .._hooks import RateLimitPaused, RateLimitWaited, logger
+from .._models import RateLimit
+from ..limiters import MemoryRateLimiter, RateLimiter
+from ..policies.retry_after import parse_retry_after
+from ._call import CALL_KEY, Call
+
+
+class RateLimitTransport(httpx.AsyncBaseTransport):
+    """Holds each request back until a limiter grants it a slot, and slows down when the server answers 429.
+
+    Useful alone: `httpx.AsyncClient(transport=RateLimitTransport(httpx.AsyncHTTPTransport(), limiter=RateLimit(20)))`.
+    Put it next to the wire, below retries and concurrency, so that what was granted is sent at once.
+
+    :param transport: what sends the requests.
+    :param limiter: a `RateLimit`, which gets a limiter in memory, or any `RateLimiter`, shared with whom you like;
+        None for no limit.
+    """
+
+    def __init__(
+        self, transport: httpx.AsyncBaseTransport, *, limiter: RateLimit | RateLimiter | None
+    ) -> None:
+        self._transport = transport
+        self._limiter = MemoryRateLimiter(limiter) if isinstance(limiter, RateLimit) else limiter
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Wait for a slot, then send.
+
+        :raises PacingTimeoutError: at once, when the wait would pass the call's deadline.
+        """
+        limiter = self._limiter
+        if limiter is None:
+            return await self._transport.handle_async_request(request)
+        call: Call | None = request.extensions.get(CALL_KEY)
+        waited = await limiter.acquire(deadline=None if call is None else call.deadline)
+        if waited > 0 and call is not None and call.hooks:
+            call.hooks.emit(RateLimitWaited(call.trigger, waited))
+        response = await self._transport.handle_async_request(request)
+        if response.status_code == 429:
+            headers = response.headers
+            retry_after = parse_retry_after(
+                headers.get("retry-after"), date=headers.get("date"), now=time.time()
+            )
+            limiter.throttled(retry_after)
+            logger.info("rate limited by the server (Retry-After: %s); the limiter pauses", retry_after)
+            if call is not None and call.hooks:
+                call.hooks.emit(RateLimitPaused(call.trigger, retry_after))
+        return response
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()

@@ -1,0 +1,174 @@
+"""Trying again, only where that cannot fire an event twice."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Awaitable, Callable
+
+import anyio
+import httpx
+
+from .._errors import RefoldError
+from .._hooks import AttemptFinished, AttemptStarted, RetryScheduled, logger
+from ..policies.budget import RetryBudget
+from ..policies.retry import RetryPolicy
+from ..policies.verdict import FailureKind, Verdict
+from ._attempt import ATTEMPT_KEY, Attempt
+from ._call import CALL_KEY, Call
+
+_IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+_FREE_OF_BUDGET = frozenset({FailureKind.THROTTLED})
+
+
+class RetryTransport(httpx.AsyncBaseTransport):
+    """Retries requests over another transport, as a `RetryPolicy` decides.
+
+    Useful alone: `httpx.AsyncClient(transport=RetryTransport(httpx.AsyncHTTPTransport()))`. A POST or PATCH is tried
+    again only when the first one cannot have taken effect; the methods that RFC 9110 §9.2.2 calls idempotent also
+    when it may have. A request whose body is a stream is sent once, because the stream cannot be read twice. The
+    final answer is passed on as a stream; the answers of the attempts before it are closed unread. What goes wrong
+    at last is raised as it came.
+
+    :param transport: what sends each attempt.
+    :param policy: when to try again; None never does. `request.extensions["retry"]` overrides it for one request.
+    :param budget: a limit on retries, shared by whoever it is given to; None for no limit.
+    :param random: gives numbers in [0, 1) for the jitter.
+    :param clock: seconds, monotonic.
+    :param sleep: waits that many seconds.
+    :param now: POSIX seconds, to measure a `Retry-After` that is a date.
+    """
+
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport,
+        *,
+        policy: RetryPolicy | None = RetryPolicy(),  # noqa: B008 - frozen
+        budget: RetryBudget | None = None,
+        random: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._transport = transport
+        self._policy = policy
+        self._budget = budget
+        self._random = random
+        self._clock = clock
+        self._sleep = sleep
+        self._now = now
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        policy = request.extensions.get("retry", self._policy)
+        if not isinstance(request.stream, httpx.ByteStream):
+            policy = None
+        idempotent = request.method in _IDEMPOTENT_METHODS
+        attempt = await self.deliver(
+            request, Call(policy=policy, retry_within=float("inf") if idempotent else None)
+        )
+        if attempt.error is not None:
+            raise attempt.error
+        assert attempt.response is not None
+        return attempt.response
+
+    async def deliver(self, request: httpx.Request, call: Call) -> Attempt:
+        """Try until it is accepted or may not be tried again; give the last attempt, whatever its ending.
+
+        Endings are in the attempt, not raised: only cancellation leaves here as an exception, and then
+        `call.attempts` holds all that is known.
+        """
+        if self._budget is not None:
+            self._budget.record_call()
+        request.extensions[CALL_KEY] = call
+        traced = request.extensions.get("trace")
+        while True:
+            attempt = Attempt(number=len(call.attempts) + 1, started=self._clock())
+            call.attempts.append(attempt)
+            request.extensions[ATTEMPT_KEY] = attempt
+            request.extensions["trace"] = attempt.trace(traced)
+            await self._try(request, call, attempt)
+            verdict = call.judge(attempt, self._now())
+            self._report(call, attempt, verdict)
+            delay = self._delay(call, attempt, verdict)
+            if delay is None:
+                return attempt
+            if attempt.response is not None:
+                await attempt.response.aclose()
+            if call.hooks:
+                call.hooks.emit(RetryScheduled(call.trigger, attempt.number, verdict.delivery, delay))
+            logger.info(
+                "attempt %d ended %s; trying again in %.2f s", attempt.number, verdict.delivery, delay
+            )
+            await self._sleep(delay)
+
+    async def _try(self, request: httpx.Request, call: Call, attempt: Attempt) -> None:
+        if call.hooks:
+            call.hooks.emit(AttemptStarted(call.trigger, attempt.number))
+        response: httpx.Response | None = None
+        try:
+            response = await self._transport.handle_async_request(request)
+            attempt.answered(response)
+            if call.read_limit is None:
+                attempt.response = response
+            else:
+                await attempt.read(response, call.read_limit)
+        except RefoldError as error:
+            attempt.failed(error)
+        except Exception as error:  # noqa: BLE001 - the one boundary: whatever a wire raises becomes a verdict
+            if call.read_limit is None and not isinstance(error, httpx.TransportError):
+                raise
+            if isinstance(error, httpx.RequestError):
+                error.request = request
+            attempt.failed(error)
+        finally:
+            if response is not None and attempt.response is None:
+                await _close(response, attempt)
+
+    def _delay(self, call: Call, attempt: Attempt, verdict: Verdict) -> float | None:
+        if call.policy is None or call.interrupted or isinstance(attempt.error, RefoldError):
+            return None
+        now = self._clock()
+        if call.retry_within is not None and call.tried:
+            first = next(a for a in call.attempts if a.on_wire)
+            call.limit_to(first.started + call.retry_within, now)
+        remaining = None if call.deadline is None else call.deadline - now
+        delay = call.policy.decide(
+            verdict,
+            attempt=attempt.number,
+            repeats_dropped=call.repeats_dropped,
+            remaining=remaining,
+            random=self._random,
+        )
+        if delay is None or verdict.kind in _FREE_OF_BUDGET or self._budget is None:
+            return delay
+        if self._budget.try_spend():
+            return delay
+        logger.info("the retry budget is spent; attempt %d is the last", attempt.number)
+        return None
+
+    def _report(self, call: Call, attempt: Attempt, verdict: Verdict) -> None:
+        elapsed = self._clock() - attempt.started
+        error = None if attempt.error is None else type(attempt.error).__name__
+        logger.debug(
+            "attempt %d: %s (status %s, %s) in %.3f s",
+            attempt.number, verdict.delivery, attempt.status_code, error, elapsed,
+        )  # fmt: skip
+        if call.hooks:
+            call.hooks.emit(
+                AttemptFinished(
+                    call.trigger, attempt.number, verdict.delivery, attempt.status_code, error, elapsed
+                )
+            )
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
+async def _close(response: httpx.Response, attempt: Attempt) -> None:
+    """Give the connection back. The answer is already in hand, so what goes wrong here changes nothing."""
+    try:
+        with anyio.CancelScope(shield=True):
+            await response.aclose()
+    except Exception as error:  # noqa: BLE001 - still the one boundary: a status that was seen decides
+        if attempt.error is None and not attempt.complete:
+            attempt.error = error
