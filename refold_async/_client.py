@@ -23,7 +23,7 @@ from ._config import (
     find_credential,
     first_settings,
 )
-from ._credentials import Credential, Secret
+from ._credentials import Secret
 from ._ending import receipt_of, refusal_of
 from ._errors import ConfigurationError, InvalidTriggerError, RefoldError
 from ._hooks import CallFinished, Hook, logger
@@ -35,7 +35,6 @@ from .policies.budget import RetryBudget
 from .policies.retry import RetryPolicy
 from .transports._call import Call
 from .transports._credentials import CredentialTransport
-from .transports._session import SessionTransport
 from .transports.concurrency import ConcurrencyTransport
 from .transports.rate_limit import RateLimitTransport
 from .transports.retry import RetryTransport
@@ -143,9 +142,7 @@ class RefoldClient:
             max_keepalive_connections=self._max_connections,
             keepalive_expiry=KEEPALIVE_EXPIRY,
         )
-        base = self._event_url.copy_with(
-            raw_path=self._event_url.raw_path.removesuffix(EVENT_PATH.encode()) or b"/"
-        )
+        base = self._event_url.copy_with(raw_path=self._event_url.raw_path.removesuffix(EVENT_PATH.encode()) or b"/")
 
         def make() -> httpx.AsyncClient:
             return httpx.AsyncClient(
@@ -172,12 +169,9 @@ class RefoldClient:
         """Give the policies over the session, built anew when the session was."""
         runtime = self._runtime
         if self._stack is None or self._generation != runtime.generation:
-            if self._generation not in (-1, runtime.generation) and isinstance(
-                self._limiter, MemoryRateLimiter
-            ):
+            if self._generation not in (-1, runtime.generation) and isinstance(self._limiter, MemoryRateLimiter):
                 self._limiter.reset_waiters()
-            wire: httpx.AsyncBaseTransport = SessionTransport(runtime.session, owned=runtime.owned)
-            wire = RateLimitTransport(wire, limiter=self._limiter)
+            wire: httpx.AsyncBaseTransport = RateLimitTransport(runtime.wire, limiter=self._limiter)
             slots = runtime.slots(self._max_connections)
             wire = wire if slots is None else ConcurrencyTransport(wire, slots=slots)
             wire = CredentialTransport(wire, self._credential)
@@ -270,9 +264,7 @@ class RefoldClient:
         accepted = call.accepted
         if accepted is None:
             raise refusal_of(call, self._credential.known)
-        return receipt_of(
-            call, accepted, message.idempotency_key, time.monotonic() - started, self._credential.known
-        )
+        return receipt_of(call, accepted, message.idempotency_key, time.monotonic() - started, self._credential.known)
 
     def _encode(self, trigger: Trigger) -> Message:
         settings = self._settings
@@ -310,9 +302,7 @@ class RefoldClient:
     ) -> None:
         delivery = error.delivery if error is not None else call.conclude(time.time())
         if error is not None:
-            logger.warning(
-                "gave up after %d attempts: %s (%s)", call.tried, type(error).__name__, delivery.value
-            )
+            logger.warning("gave up after %d attempts: %s (%s)", call.tried, type(error).__name__, delivery.value)
         hooks = call.hooks
         if hooks:
             elapsed = time.monotonic() - started
@@ -380,9 +370,7 @@ class RefoldClient:
         return f"<RefoldClient{view} {self.session.base_url} by {self._credential.kind}, {state}>"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "a RefoldClient does not pickle: it holds a credential and open connections. Make one anew"
-        )
+        raise TypeError("a RefoldClient does not pickle: it holds a credential and open connections. Make one anew")
 
 
 def _check_session(
@@ -390,14 +378,10 @@ def _check_session(
 ) -> httpx.AsyncClient | None:
     if http_client is None:
         if transport is not None and not isinstance(transport, httpx.AsyncBaseTransport):
-            raise ConfigurationError(
-                f"transport must be an httpx.AsyncBaseTransport, not {type(transport).__name__}"
-            )
+            raise ConfigurationError(f"transport must be an httpx.AsyncBaseTransport, not {type(transport).__name__}")
         return None
     if not isinstance(http_client, httpx.AsyncClient):
-        raise ConfigurationError(
-            f"http_client must be an httpx.AsyncClient, not {type(http_client).__name__}"
-        )
+        raise ConfigurationError(f"http_client must be an httpx.AsyncClient, not {type(http_client).__name__}")
     if transport is not None or proxy is not None or verify is not True:
         raise ConfigurationError("http_client brings its own transport, proxy and verify: set those on it")
     return http_client

@@ -74,9 +74,7 @@ class Settings:
         """
         unknown = sorted(options.keys() - Options.__annotations__.keys())
         if unknown:
-            raise ConfigurationError(
-                f"with_options() cannot change {', '.join(unknown)}: make another client for that"
-            )
+            raise ConfigurationError(f"with_options() cannot change {', '.join(unknown)}: make another client for that")
         given = {name: value for name, value in options.items() if value is not UNSET}
         account, config = self.account(
             cast("str | None", given.pop("linked_account_id", None)),
@@ -109,9 +107,7 @@ def check_timeout(value: Any) -> dict[str, float | None]:
     """
     try:
         timeout = httpx.Timeout(value).as_dict()
-        if any(
-            s is not None and not (isinstance(s, int | float) and 0 < s < math.inf) for s in timeout.values()
-        ):
+        if any(s is not None and not (isinstance(s, int | float) and 0 < s < math.inf) for s in timeout.values()):
             raise ValueError
     except (TypeError, ValueError, AssertionError):
         raise ConfigurationError(
@@ -145,9 +141,7 @@ def check_retry(value: Any) -> RetryPolicy | None:
 def _check_rate_limit(value: Any) -> RateLimit | RateLimiter | None:
     if value is None or isinstance(value, RateLimit | RateLimiter):
         return value
-    raise ConfigurationError(
-        f"rate_limit must be a RateLimit, a RateLimiter, or None for no limit, not {value!r}"
-    )
+    raise ConfigurationError(f"rate_limit must be a RateLimit, a RateLimiter, or None for no limit, not {value!r}")
 
 
 def _check_idempotency(value: Any) -> Idempotency | None:
@@ -168,9 +162,7 @@ def _check_headers(value: Mapping[str, str] | None) -> tuple[tuple[bytes, bytes]
         if not is_header_name(name):
             raise ConfigurationError(f"extra_headers holds {name!r}, which is no name of a header")
         if name.lower() in RESERVED_HEADERS:
-            raise ConfigurationError(
-                f"extra_headers may not set {name!r}: the client sets that header itself"
-            )
+            raise ConfigurationError(f"extra_headers may not set {name!r}: the client sets that header itself")
         try:
             checked.append((name.encode("ascii"), header_value(f"extra_headers[{name!r}]", text)))
         except InvalidTriggerError as error:
@@ -222,18 +214,14 @@ def find_credential(api_key: Secret | None, session_token: Secret | None) -> Cre
     :raises ConfigurationError: for none, or two.
     """
     if api_key is not None and session_token is not None:
-        raise ConfigurationError(
-            "api_key and session_token were both given: pass the one that these calls should use"
-        )
+        raise ConfigurationError("api_key and session_token were both given: pass the one that these calls should use")
     if api_key is not None:
         return Credential("api_key", api_key)
     if session_token is not None:
         return Credential("session_token", session_token)
     stored_key, stored_token = os.environ.get("REFOLD_API_KEY"), os.environ.get("REFOLD_SESSION_TOKEN")
     if stored_key is not None and stored_token is not None:
-        raise ConfigurationError(
-            "REFOLD_API_KEY and REFOLD_SESSION_TOKEN are both set: unset one, or pass one"
-        )
+        raise ConfigurationError("REFOLD_API_KEY and REFOLD_SESSION_TOKEN are both set: unset one, or pass one")
     if stored_key is not None:
         return Credential("api_key", stored_key)
     if stored_token is not None:
@@ -256,9 +244,7 @@ def event_url(base_url: str | httpx.URL | None) -> httpx.URL:
     if url.userinfo:
         raise ConfigurationError("base_url must not hold a user name or password: they would end in logs")
     if url.query or url.fragment:
-        raise ConfigurationError(
-            "base_url must not have a query or a fragment: only a host and, if need be, a path"
-        )
+        raise ConfigurationError("base_url must not have a query or a fragment: only a host and, if need be, a path")
     return url.copy_with(raw_path=url.raw_path.rstrip(b"/") + EVENT_PATH.encode())
 
 

@@ -76,6 +76,4 @@ class Credential:
         return f"<Credential {self.kind}>"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "a Credential does not pickle, so that it cannot leak: make the client anew where it is needed"
-        )
+        raise TypeError("a Credential does not pickle, so that it cannot leak: make the client anew where it is needed")

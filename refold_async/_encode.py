@@ -51,9 +51,7 @@ def _encode_json(document: dict[str, Any]) -> bytes:
             raise ValueError
         return _dumps(document).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        problem = _find_problem(document.get("payload"), "payload", 0) or _surrogate(
-            document["event"], "event"
-        )
+        problem = _find_problem(document.get("payload"), "payload", 0) or _surrogate(document["event"], "event")
         raise InvalidTriggerError(f"{problem or 'payload is not JSON'}; JSON cannot hold it") from error
 
 
@@ -63,9 +61,7 @@ def _encode_with(encoder: JSONEncoder, document: dict[str, Any]) -> bytes:
     except Exception as error:
         raise InvalidTriggerError(f"json_encoder raised {type(error).__name__} on this payload") from error
     if not isinstance(body, bytes):
-        raise InvalidTriggerError(
-            f"json_encoder must give bytes, not {type(body).__name__}: encode the text as UTF-8"
-        )
+        raise InvalidTriggerError(f"json_encoder must give bytes, not {type(body).__name__}: encode the text as UTF-8")
     return body
 
 
@@ -75,9 +71,7 @@ def _has_odd_key(value: Any, depth: int) -> bool:
         raise RecursionError
     if isinstance(value, dict):
         for key, item in value.items():
-            if not isinstance(key, str) or (
-                isinstance(item, dict | list | tuple) and _has_odd_key(item, depth + 1)
-            ):
+            if not isinstance(key, str) or (isinstance(item, dict | list | tuple) and _has_odd_key(item, depth + 1)):
                 return True
     elif isinstance(value, list | tuple):
         for item in value:

@@ -37,9 +37,7 @@ def receipt_of(call: Call, accepted: Attempt, key: str | None, elapsed: float, s
         attempts=call.tried,
         elapsed=elapsed,
         idempotency_key=key,
-        after_ambiguous=any(
-            a.verdict is not None and a.verdict.delivery is Delivery.AMBIGUOUS for a in earlier
-        ),
+        after_ambiguous=any(a.verdict is not None and a.verdict.delivery is Delivery.AMBIGUOUS for a in earlier),
         raw=said.raw,
     )
 

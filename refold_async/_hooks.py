@@ -72,9 +72,7 @@ class CallFinished:
     error: RefoldError | None = None
 
 
-HookEvent = (
-    AttemptStarted | AttemptFinished | RetryScheduled | RateLimitWaited | RateLimitPaused | CallFinished
-)
+HookEvent = AttemptStarted | AttemptFinished | RetryScheduled | RateLimitWaited | RateLimitPaused | CallFinished
 Hook = Callable[[HookEvent], object]
 
 
@@ -100,5 +98,5 @@ class Hooks:
         for hook in self._hooks:
             try:
                 hook(event)
-            except Exception:  # noqa: BLE001 - a watcher's bug must not replace a verdict
+            except Exception:
                 logger.warning("a hook raised on %s; the call goes on", type(event).__name__, exc_info=True)

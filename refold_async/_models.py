@@ -150,7 +150,7 @@ class BatchResult(Sequence[Outcome]):
     __hash__ = None  # type: ignore[assignment]  # outcomes hold payloads, which do not hash
 
     def __repr__(self) -> str:
-        counts = {verdict: 0 for verdict in Delivery}
+        counts = dict.fromkeys(Delivery, 0)
         for outcome in self._outcomes:
             counts[outcome.delivery] += 1
         shown = ", ".join(f"{verdict.value}={count}" for verdict, count in counts.items() if count)
@@ -213,9 +213,7 @@ RESERVED_HEADERS: Final = frozenset(
 )  # fmt: skip
 """Header names the library sets itself, or that would change what the request means."""
 
-_TOKEN_CHARACTERS: Final = frozenset(
-    "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-)
+_TOKEN_CHARACTERS: Final = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 def is_header_name(name: object) -> bool:
@@ -247,13 +245,9 @@ class Idempotency:
             )
         if self.header is not None:
             if not is_header_name(self.header):
-                raise ValueError(
-                    f"Idempotency(header=...) must be the name of an HTTP header, not {self.header!r}"
-                )
+                raise ValueError(f"Idempotency(header=...) must be the name of an HTTP header, not {self.header!r}")
             if self.header.lower() in RESERVED_HEADERS:
-                raise ValueError(
-                    f"Idempotency(header={self.header!r}): that header already has another meaning"
-                )
+                raise ValueError(f"Idempotency(header={self.header!r}): that header already has another meaning")
         elif not isinstance(self.payload_field, str) or not self.payload_field:
             raise ValueError("Idempotency(payload_field=...) must be the name of a field of the payload")
 

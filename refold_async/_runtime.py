@@ -14,6 +14,7 @@ import httpx
 from ._errors import ClientClosedError, ConfigurationError
 from .transports._attempt import Attempt
 from .transports._call import Call
+from .transports._session import SessionTransport
 from .transports.retry import RetryTransport
 
 _CLEANUP_GRACE = 2.0
@@ -36,6 +37,7 @@ class Runtime:
         self._calls: set[Call] = set()
         self._idle: anyio.Event | None = None
         self.session = make_session()
+        self.wire = SessionTransport(self.session, owned=owned)
         self.generation = 0
         self._slots: anyio.Semaphore | None = None
 
@@ -69,6 +71,7 @@ class Runtime:
             self._slots = None
             if self.owned:
                 self.session = self._make_session()
+            self.wire = SessionTransport(self.session, owned=self.owned)
             self.generation += 1
         self._loop = loop
 
@@ -79,16 +82,13 @@ class Runtime:
         return self._slots
 
     async def carry(self, stack: RetryTransport, request: httpx.Request, call: Call) -> Attempt | None:
-        """Run one call through the stack; give its last attempt, or None when it was interrupted.
-
-        On asyncio it runs in a task of its own. httpcore loses connections when its clean-up is itself cancelled
-        natively; so the caller's cancellation is turned into that of a scope, which the clean-up is shielded from.
-        """
+        """Run one call through the stack; give its last attempt, or None when it was interrupted."""
+        assert call.scope is not None
         self._calls.add(call)
         try:
-            if isinstance(self._loop, asyncio.AbstractEventLoop):
-                return await _carry_in_task(stack, request, call, self._loop)
-            return await _carry(stack, request, call)
+            with call.scope:
+                return await stack.deliver(request, call)
+            return None
         finally:
             self._calls.discard(call)
             if self._idle is not None and not self._calls:
@@ -112,8 +112,7 @@ class Runtime:
                     call.cancel()
                 with anyio.move_on_after(_CLEANUP_GRACE):
                     await self._drained()
-                if self.owned:
-                    await self.session.aclose()
+                await self.wire.aclose()
 
     async def _drained(self) -> None:
         if self._calls:
@@ -138,46 +137,3 @@ def is_closed(loop: Any) -> bool:
     except sys.modules["trio"].RunFinishedError:
         return True
     return False
-
-
-async def _carry(stack: RetryTransport, request: httpx.Request, call: Call) -> Attempt | None:
-    assert call.scope is not None
-    with call.scope:
-        return await stack.deliver(request, call)
-    return None
-
-
-async def _carry_in_task(
-    stack: RetryTransport, request: httpx.Request, call: Call, loop: asyncio.AbstractEventLoop
-) -> Attempt | None:
-    task = loop.create_task(_carry(stack, request, call))
-    try:
-        await _ended(task, loop)
-    except asyncio.CancelledError:
-        call.interrupted = "cancelled"
-        call.cancel()
-        with anyio.CancelScope(shield=True):
-            while (
-                not task.done()
-            ):  # a few loop turns; the first cancellation is re-raised, later ones add nothing
-                try:
-                    await _ended(task, loop)
-                except asyncio.CancelledError:
-                    continue
-        raise
-    return task.result()
-
-
-async def _ended(task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop) -> None:
-    """Wait for a task without cancelling it when the wait is cancelled."""
-    waiter = loop.create_future()
-
-    def wake(_: object) -> None:
-        if not waiter.done():
-            waiter.set_result(None)
-
-    task.add_done_callback(wake)
-    try:
-        await waiter
-    finally:
-        task.remove_done_callback(wake)

@@ -108,9 +108,7 @@ def check_slug(slug: object) -> None:
             f"slug {slug!r} is not an application's slug: it may hold letters, digits and - . _ ~, as in 'pipedrive'"
         )
     if slug.lower() == "trigger":
-        raise InvalidTriggerError(
-            "slug 'trigger' would fire the event for every application; name one application"
-        )
+        raise InvalidTriggerError("slug 'trigger' would fire the event for every application; name one application")
 
 
 def header_value(name: str, value: object) -> bytes:
@@ -245,6 +243,4 @@ def _text(fields: Mapping[str, Any], *names: str) -> str | None:
 
 def _request_id(fields: Mapping[str, Any], answer: Answer, secret: str | None) -> str | None:
     found = _text(fields, "request_id") or answer.headers.get("x-request-id")
-    return (
-        None if found is None else redact(found.encode("utf-8", "replace"), secret).decode("utf-8", "replace")
-    )
+    return None if found is None else redact(found.encode("utf-8", "replace"), secret).decode("utf-8", "replace")

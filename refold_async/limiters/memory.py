@@ -118,4 +118,6 @@ class MemoryRateLimiter:
 
     def __repr__(self) -> str:
         rate = self._pacer.rate(self._clock())
-        return f"<MemoryRateLimiter {rate:g}/s of {self.limit.rate:g}, burst {self.limit.burst}, {self.waiting} waiting>"
+        return (
+            f"<MemoryRateLimiter {rate:g}/s of {self.limit.rate:g}, burst {self.limit.burst}, {self.waiting} waiting>"
+        )

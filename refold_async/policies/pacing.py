@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from copy import copy
 from typing import Self
 
 from .._models import RateLimit
@@ -43,11 +44,8 @@ class Pacer:
 
     def fork(self) -> Self:
         """Give a copy, to try out what would happen."""
-        twin = type(self)(self.limit, max_pause=self._max_pause)
-        twin._arrival = self._arrival
-        twin._recent.extend(self._recent)
-        twin._slowed_rate = self._slowed_rate
-        twin._paused_until = self._paused_until
+        twin = copy(self)
+        twin._recent = self._recent.copy()  # noqa: SLF001 - a twin of this very class
         return twin
 
     def rate(self, now: float) -> float:

@@ -41,6 +41,7 @@ class Attempt:
     :ivar status_code: the status, once seen; it decides, whatever happens later.
     :ivar body: what arrived of the answer's body, as it came over the wire.
     :ivar complete: whether the body came to its end.
+    :ivar reclaim: takes back from the wire what a broken off attempt has left there.
     """
 
     number: int
@@ -54,6 +55,7 @@ class Attempt:
     error: Exception | None = field(default=None, repr=False)
     response: httpx.Response | None = field(default=None, repr=False)
     verdict: Verdict | None = None
+    reclaim: Callable[[], Awaitable[None]] | None = field(default=None, repr=False)
     _tunnel: bool = False
     _stream: Any = field(default=None, repr=False)
 
@@ -77,9 +79,7 @@ class Attempt:
         """Read the body, at most `limit` bytes of it."""
         if response.is_stream_consumed:  # a user's response hook has read it
             self.body += response.content
-            self.headers = httpx.Headers(
-                [(k, v) for k, v in self.headers.multi_items() if k != "content-encoding"]
-            )
+            self.headers = httpx.Headers([(k, v) for k, v in self.headers.multi_items() if k != "content-encoding"])
             self.complete = True
             return
         assert isinstance(response.stream, httpx.AsyncByteStream)
@@ -89,6 +89,11 @@ class Attempt:
                 del self.body[limit:]
                 return
         self.complete = True
+
+    async def abandon(self) -> None:
+        """Leave nothing of a broken off attempt behind on the wire."""
+        if self.reclaim is not None:
+            await self.reclaim()
 
     def judge(self, *, now: float, classify: Classifier | None) -> Verdict:
         """Say what is known of the delivery, from the evidence so far.

@@ -8,15 +8,14 @@ import httpx
 
 
 class HeldStream(httpx.AsyncByteStream):
-    """Passes a stream on, and calls `release` once: when it is exhausted, broken, or closed."""
+    """Passes a stream on, and calls `release` once, when it is closed."""
 
     def __init__(self, stream: httpx.AsyncByteStream, release: Callable[[], None]) -> None:
         self._stream = stream
         self._release: Callable[[], None] | None = release
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._stream:
-            yield chunk
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._stream.__aiter__()
 
     async def aclose(self) -> None:
         try:

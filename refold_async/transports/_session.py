@@ -21,23 +21,25 @@ class SessionTransport(httpx.AsyncBaseTransport):
         self._owned = owned
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        session = self.session
-        original = _stock.sends_itself(session)
-        wire = _stock.transport_of(session, request.url)
+        wire = _stock.transport_of(self.session, request.url)
+        original = _stock.sends_itself(self.session)
         attempt: Attempt = request.extensions[ATTEMPT_KEY]
+        attempt.reclaim = lambda: _stock.reclaim(wire, ATTEMPT_KEY, attempt)
         attempt.on_wire = True
         if original and _stock.tells(wire):
             attempt.head_sent = False
         try:
-            if wire is not None and original and self._owned and not self._uses_send(session):
-                return await wire.handle_async_request(request)
-            outgoing = self._merged(request)
-            response = await session.send(outgoing, stream=True, follow_redirects=False)
-            response.request = request
+            return await self._send(request, wire if original else None)
         except BaseException as error:
             _show_instead(request, error)
-            await _stock.reclaim(wire)
+            await attempt.abandon()
             raise
+
+    async def _send(self, request: httpx.Request, wire: httpx.AsyncBaseTransport | None) -> httpx.Response:
+        if wire is not None and self._owned and not self._uses_send(self.session):
+            return await wire.handle_async_request(request)
+        response = await self.session.send(self._merged(request), stream=True, follow_redirects=False)
+        response.request = request
         return response
 
     @staticmethod
@@ -51,9 +53,7 @@ class SessionTransport(httpx.AsyncBaseTransport):
         return self.session.build_request(
             request.method,
             request.url,
-            headers=[
-                (name, value) for name, value in request.headers.raw if name.lower() != b"content-length"
-            ],
+            headers=[(name, value) for name, value in request.headers.raw if name.lower() != b"content-length"],
             content=b"".join(request.stream),
             extensions=request.extensions,
         )

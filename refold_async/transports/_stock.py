@@ -42,31 +42,40 @@ def tells(transport: httpx.AsyncBaseTransport | None) -> bool:
         isinstance(transport, httpx.AsyncHTTPTransport)
         and "handle_async_request" not in transport.__dict__
         and is_original(type(transport).handle_async_request, "httpx")
-        and is_original(
-            getattr(type(getattr(transport, "_pool", None)), "handle_async_request", None), "httpcore"
-        )
+        and is_original(getattr(type(getattr(transport, "_pool", None)), "handle_async_request", None), "httpcore")
     )
 
 
-async def reclaim(transport: httpx.AsyncBaseTransport | None) -> None:
-    """Take connections that no request owns any more out of httpcore's pool.
+async def reclaim(transport: httpx.AsyncBaseTransport | None, key: str, mark: object) -> None:
+    """Take out of httpcore's pool what a cancelled request has left in it.
 
-    httpcore forgets a connection whose request is cancelled between being assigned and being sent; it then counts
-    against the limit for ever, until every request ends in a pool timeout (encode/httpcore issue 1093).
+    httpcore forgets a connection whose request is cancelled between being assigned and being sent, and keeps a
+    request whose clean-up was itself cancelled. Both count against the limit for ever, until every request ends in
+    a pool timeout (encode/httpcore issue 1093).
+
+    :param key: where the extensions of the request hold `mark`, which tells it from all others.
     """
-    pool = getattr(transport, "_pool", None)
+    pool: Any = getattr(transport, "_pool", None)
     connections = getattr(pool, "_connections", None)
     requests = getattr(pool, "_requests", None)
     if not isinstance(connections, list) or not isinstance(requests, list):
         return
-    owned = {id(getattr(request, "connection", None)) for request in requests}
+    for pooled in [r for r in requests if r.request.extensions.get(key) is mark]:
+        requests.remove(pooled)
+    owned = {id(pooled.connection) for pooled in requests}
     orphans = [c for c in connections if id(c) not in owned and not c.is_idle() and not c.is_closed()]
     for connection in orphans:
         connections.remove(connection)
+    orphans += pool._assign_requests_to_connections()  # noqa: SLF001 - those who wait may have the place now
     with anyio.CancelScope(shield=True):
-        for connection in orphans:
-            await connection.aclose()
-        assign = getattr(pool, "_assign_requests_to_connections", None)
-        if orphans and assign is not None:
-            for connection in assign():
-                await connection.aclose()
+        await _close(orphans)
+
+
+async def _close(connections: list[Any]) -> None:
+    """Close them all, however often that is cancelled."""
+    while connections:
+        try:
+            await connections.pop().aclose()
+        finally:
+            if connections:
+                await _close(connections)

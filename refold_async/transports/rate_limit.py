@@ -24,9 +24,7 @@ class RateLimitTransport(httpx.AsyncBaseTransport):
         None for no limit.
     """
 
-    def __init__(
-        self, transport: httpx.AsyncBaseTransport, *, limiter: RateLimit | RateLimiter | None
-    ) -> None:
+    def __init__(self, transport: httpx.AsyncBaseTransport, *, limiter: RateLimit | RateLimiter | None) -> None:
         self._transport = transport
         self._limiter = MemoryRateLimiter(limiter) if isinstance(limiter, RateLimit) else limiter
 
@@ -45,9 +43,7 @@ class RateLimitTransport(httpx.AsyncBaseTransport):
         response = await self._transport.handle_async_request(request)
         if response.status_code == 429:
             headers = response.headers
-            retry_after = parse_retry_after(
-                headers.get("retry-after"), date=headers.get("date"), now=time.time()
-            )
+            retry_after = parse_retry_after(headers.get("retry-after"), date=headers.get("date"), now=time.time())
             limiter.throttled(retry_after)
             logger.info("rate limited by the server (Retry-After: %s); the limiter pauses", retry_after)
             if call is not None and call.hooks:

@@ -63,9 +63,7 @@ class RetryTransport(httpx.AsyncBaseTransport):
         if not isinstance(request.stream, httpx.ByteStream):
             policy = None
         idempotent = request.method in _IDEMPOTENT_METHODS
-        attempt = await self.deliver(
-            request, Call(policy=policy, retry_within=float("inf") if idempotent else None)
-        )
+        attempt = await self.deliver(request, Call(policy=policy, retry_within=float("inf") if idempotent else None))
         if attempt.error is not None:
             raise attempt.error
         assert attempt.response is not None
@@ -96,9 +94,7 @@ class RetryTransport(httpx.AsyncBaseTransport):
                 await attempt.response.aclose()
             if call.hooks:
                 call.hooks.emit(RetryScheduled(call.trigger, attempt.number, verdict.delivery, delay))
-            logger.info(
-                "attempt %d ended %s; trying again in %.2f s", attempt.number, verdict.delivery, delay
-            )
+            logger.info("attempt %d ended %s; trying again in %.2f s", attempt.number, verdict.delivery, delay)
             await self._sleep(delay)
 
     async def _try(self, request: httpx.Request, call: Call, attempt: Attempt) -> None:
@@ -114,7 +110,7 @@ class RetryTransport(httpx.AsyncBaseTransport):
                 await attempt.read(response, call.read_limit)
         except RefoldError as error:
             attempt.failed(error)
-        except Exception as error:  # noqa: BLE001 - the one boundary: whatever a wire raises becomes a verdict
+        except Exception as error:
             if call.read_limit is None and not isinstance(error, httpx.TransportError):
                 raise
             if isinstance(error, httpx.RequestError):
@@ -155,9 +151,7 @@ class RetryTransport(httpx.AsyncBaseTransport):
         )  # fmt: skip
         if call.hooks:
             call.hooks.emit(
-                AttemptFinished(
-                    call.trigger, attempt.number, verdict.delivery, attempt.status_code, error, elapsed
-                )
+                AttemptFinished(call.trigger, attempt.number, verdict.delivery, attempt.status_code, error, elapsed)
             )
 
     async def aclose(self) -> None:
@@ -166,9 +160,13 @@ class RetryTransport(httpx.AsyncBaseTransport):
 
 async def _close(response: httpx.Response, attempt: Attempt) -> None:
     """Give the connection back. The answer is already in hand, so what goes wrong here changes nothing."""
+    closed = False
     try:
         with anyio.CancelScope(shield=True):
             await response.aclose()
+        closed = True
     except Exception as error:  # noqa: BLE001 - still the one boundary: a status that was seen decides
-        if attempt.error is None and not attempt.complete:
-            attempt.error = error
+        attempt.error = attempt.error or error
+    finally:
+        if not (closed and attempt.complete):
+            await attempt.abandon()
