@@ -19,8 +19,8 @@ from .transports._call import Call
 
 _MEANING = {
     Delivery.ACCEPTED: "the event was accepted",
-    Delivery.REJECTED: "the event was not fired; it may be sent again",
-    Delivery.NOT_SENT: "the event was not sent; it may be sent again",
+    Delivery.REJECTED: "the event did not fire",
+    Delivery.NOT_SENT: "the event was not sent",
     Delivery.AMBIGUOUS: "the event may have fired: look in Refold before sending it again",
 }
 
@@ -49,7 +49,7 @@ def refusal_of(call: Call, secret: str | None) -> RefoldError:
     cut_off = call.scope is not None and call.scope.cancelled_caught
     error: RefoldError
     if last is not None and last.status_code is not None:
-        error = read_error(last, secret)
+        error = read_error(last, secret, _MEANING[delivery])
     elif last is not None and isinstance(last.error, RefoldError):
         error = last.error
     elif cut_off and call.interrupted == "closed":

@@ -193,8 +193,11 @@ def read_acceptance(answer: Answer, secret: str | None) -> Acceptance:
     return Acceptance(_text(fields, "message") or "", _request_id(fields, answer, secret), raw)
 
 
-def read_error(answer: Answer, secret: str | None) -> APIError | UnexpectedResponseError:
-    """Turn an answer that is no acceptance into its error; the verdict is the caller's to set."""
+def read_error(answer: Answer, secret: str | None, meaning: str) -> APIError | UnexpectedResponseError:
+    """Turn an answer that is no acceptance into its error; the verdict is the caller's to set.
+
+    :param meaning: what the verdict means, in words.
+    """
     status = answer.status_code
     assert status is not None
     raw = decoded_body(answer)
@@ -202,7 +205,7 @@ def read_error(answer: Answer, secret: str | None) -> APIError | UnexpectedRespo
     body = raw.decode("utf-8", "replace")[:_KEPT_CHARACTERS]
     if 200 <= status < 300:
         return UnexpectedResponseError(
-            f"the answer was {status} but no JSON object, so it may not be Refold's: check base_url",
+            f"the answer was {status} but no JSON object, so it may not be Refold's: check base_url; {meaning}",
             status_code=status,
             body=body,
         )
@@ -211,7 +214,7 @@ def read_error(answer: Answer, secret: str | None) -> APIError | UnexpectedRespo
     said = message or " ".join(body.split())[:200] or "an empty body"
     cure = _cure(status)
     error = APIError.of_status(status)(
-        f"Refold answered {status}: {said}" + (f" ({cure})" if cure else ""),
+        f"Refold answered {status}: {said}; " + (f"{cure}; " if cure else "") + meaning,
         status_code=status,
         error_type=_text(fields, "error_type", "http_error_type"),
         error_code=_text(fields, "error_code", "error"),
@@ -231,8 +234,8 @@ def redact(text: bytes, secret: str | None) -> bytes:
 def _cure(status: int) -> str | None:
     if 300 <= status < 400:
         return "redirects are not followed, because the key would go along: set base_url to where Refold is"
-    if status == 408 or status >= 500:
-        return "the event may have fired all the same" if status != 501 else "check base_url"
+    if status == 501:
+        return "check base_url"
     return _CURES.get(status)
 
 

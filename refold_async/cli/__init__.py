@@ -1,0 +1,17 @@
+"""The command line, `refold-async`; it needs the extra `cli`."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; without the extra, say how to get it."""
+    try:
+        import rich  # noqa: F401 - only to see whether it is there
+        import typer  # noqa: F401
+    except ImportError:
+        sys.exit("refold-async's command line needs typer and rich: pip install 'refold-async[cli]'")
+    from ._app import app
+
+    app()

@@ -126,5 +126,6 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._stalled = True
             sock = self._transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            if sock is not None:  # it is gone already where TLS is closing
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self._transport.abort()

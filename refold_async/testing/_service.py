@@ -57,6 +57,7 @@ class Service:
     refuse: Callable[[float | None], None] = lambda seconds: None
     connections: set[Connection] = field(factory=set)
     most_at_once: int = 0
+    _empty: asyncio.Event | None = None
     _limit: EnforcedLimit | None = None
     _claims: ClaimedKeys | None = None
 
@@ -74,6 +75,14 @@ class Service:
     def disconnected(self, connection: Connection) -> None:
         """Note that a connection is gone."""
         self.connections.discard(connection)
+        if not self.connections and self._empty is not None:
+            self._empty.set()
+
+    async def emptied(self) -> None:
+        """Wait until no connection is left."""
+        if self.connections:
+            self._empty = asyncio.Event()
+            await self._empty.wait()
 
     def queue(self, faults: Iterable[Fault | None]) -> None:
         """Play these faults to the next requests, before the plan is asked again."""

@@ -18,7 +18,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def refold_server(request: pytest.FixtureRequest) -> Iterator[MockRefold]:
-    """A running `MockRefold`; `@pytest.mark.refold_server(rate_limit=None)` sets its arguments."""
+    """Give a running `MockRefold`; `@pytest.mark.refold_server(rate_limit=None)` sets its arguments."""
     from .server import MockRefold
 
     marker = request.node.get_closest_marker("refold_server")

@@ -55,7 +55,7 @@ class MockRefold:
         prefix: str = "",
         tls: bool = False,
         api_key: str = "tk_mock_0000",
-        session_token: str = "session_mock_0000",
+        session_token: str = "session_mock_0000",  # noqa: S107 - made up
         events: Mapping[str, Collection[str]] | None = None,
         rate_limit: RateLimit | None = RateLimit(),  # noqa: B008 - frozen
         retry_after: str | None = "1",
@@ -224,8 +224,7 @@ class MockRefold:
             self._listener = None
         for connection in list(self._service.connections):
             connection.reset()
-        while self._service.connections:
-            await asyncio.sleep(0)
+        await self._service.emptied()
         pending = asyncio.all_tasks() - {asyncio.current_task()}
         for task in pending:
             task.cancel()

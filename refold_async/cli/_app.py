@@ -1,0 +1,164 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import threading
+from typing import Annotated, Any
+
+import anyio
+import typer
+from rich.console import Console
+
+from .. import Delivery, RateLimit, Receipt, RefoldClient, RefoldError, __version__
+from ..testing import Dedupe, MockRefold
+from ._demo import run_demo
+
+EXIT_ACCEPTED, EXIT_FAILED, EXIT_USAGE, EXIT_AMBIGUOUS = 0, 1, 2, 3
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"refold-async {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log each attempt to standard error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Fire events into Refold, and know of each whether it fired.
+
+    Exit codes: 0 all accepted, 1 some failed, 2 wrong usage, 3 some may have fired.
+    """
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+
+
+@app.command()
+def demo(
+    events: Annotated[int, typer.Option(min=1, help="How many events to fire.")] = 300,
+    seed: Annotated[int, typer.Option(help="Of the faults.")] = 7,
+    rate: Annotated[float, typer.Option(min=1, help="Events a second; Refold's own limit is 20.")] = 60.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Fire a batch at an embedded mock of Refold, with faults switched on, and check it against the mock's ledger."""
+    summary = anyio.run(run_demo, events, seed, rate, Console(stderr=as_json))
+    if as_json:
+        typer.echo(json.dumps(summary.as_dict()))
+    raise typer.Exit(EXIT_ACCEPTED if summary.truthful else EXIT_FAILED)
+
+
+@app.command()
+def trigger(
+    slug: Annotated[str, typer.Argument(help="The application's slug, such as pipedrive.")],
+    event: Annotated[str, typer.Argument(help="The event's name, as in the Refold console.")],
+    payload: Annotated[str | None, typer.Argument(help="A JSON object.")] = None,
+    linked_account_id: Annotated[
+        str | None, typer.Option(help="The end customer; or REFOLD_LINKED_ACCOUNT_ID.")
+    ] = None,
+    config_id: Annotated[str | None, typer.Option(help="The customer's configuration; or REFOLD_CONFIG_ID.")] = None,
+    instance_tag: Annotated[str | None, typer.Option(help="A label for the execution.")] = None,
+    idempotency_key: Annotated[str | None, typer.Option(help="The key by which Refold may drop repeats.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="Where Refold is; or REFOLD_BASE_URL.")] = None,
+    deadline: Annotated[float, typer.Option(min=0.1, help="Seconds for the whole call.")] = 30.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Fire one event. The credential comes from REFOLD_API_KEY or REFOLD_SESSION_TOKEN, never from an option."""
+    fields: dict[str, Any] | None = None
+    if payload is not None:
+        try:
+            fields = json.loads(payload)
+        except ValueError as error:
+            _stop(f"PAYLOAD is not JSON: {error}")
+
+    async def fire() -> Receipt:
+        async with RefoldClient(base_url=base_url, deadline=deadline) as client:
+            return await client.trigger(
+                slug,
+                event,
+                fields,
+                linked_account_id=linked_account_id,
+                config_id=config_id,
+                instance_tag=instance_tag,
+                idempotency_key=idempotency_key,
+            )
+
+    try:
+        receipt = anyio.run(fire)
+    except RefoldError as error:
+        _report(
+            as_json,
+            delivery=error.delivery.value,
+            attempts=error.attempts,
+            error=type(error).__name__,
+            message=str(error),
+        )
+        if error.attempts == 0 and error.delivery is Delivery.NOT_SENT and error.__cause__ is None:
+            raise typer.Exit(EXIT_USAGE) from None
+        raise typer.Exit(EXIT_AMBIGUOUS if error.delivery is Delivery.AMBIGUOUS else EXIT_FAILED) from None
+    _report(
+        as_json,
+        delivery=receipt.delivery.value,
+        attempts=receipt.attempts,
+        message=receipt.message,
+        after_ambiguous=receipt.after_ambiguous,
+    )
+
+
+@app.command("mock-server")
+def mock_server(
+    host: Annotated[str, typer.Option(help="The address to bind.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free one.")] = 8321,
+    rate: Annotated[float, typer.Option(min=0, help="The limit that is enforced, a second; 0 for none.")] = 20.0,
+    burst: Annotated[int, typer.Option(min=1, help="The burst that is allowed.")] = 5,
+    latency: Annotated[float, typer.Option(min=0, help="Seconds before each answer.")] = 0.0,
+    tls: Annotated[bool, typer.Option("--tls", help="Serve https with a certificate made for the occasion.")] = False,
+    dedupe_header: Annotated[str | None, typer.Option(help="Drop repeats of the key in this header.")] = None,
+    keep: Annotated[int, typer.Option(min=1, help="How many requests the ledger keeps.")] = 10_000,
+    seconds: Annotated[float | None, typer.Option(min=0, help="Stop by itself after so long.")] = None,
+) -> None:
+    """Serve a mock of Refold until Ctrl-C."""
+    server = MockRefold(
+        host=host,
+        port=port,
+        tls=tls,
+        rate_limit=RateLimit(rate, burst) if rate else None,
+        dedupe=None if dedupe_header is None else Dedupe(header=dedupe_header),
+        latency=latency,
+        keep=keep,
+    )
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    try:
+        server.start()
+    except OSError as error:
+        _stop(f"cannot listen on {host}:{port}: {error.strerror}. Is another server there? Try --port 0")
+    typer.echo(f"mock Refold at {server.url}  (API key {server.api_key}); Ctrl-C stops it")
+    try:
+        stopped.wait(seconds)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.stop()
+    statuses = ", ".join(f"{status or 'no answer'}: {count}" for status, count in server.ledger.statuses().items())
+    typer.echo(f"{server.ledger.requests} requests ({statuses or 'none'}), {len(server.ledger.fired)} events fired")
+
+
+def _stop(message: str) -> None:
+    typer.echo(message, err=True)
+    raise typer.Exit(EXIT_USAGE)
+
+
+def _report(as_json: bool, **facts: object) -> None:
+    if as_json:
+        typer.echo(json.dumps(facts))
+        return
+    words = f"{facts['delivery']} after {facts['attempts']} attempt(s): {facts['message']}"
+    typer.echo(words, err=facts["delivery"] != Delivery.ACCEPTED.value)

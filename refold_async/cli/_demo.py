@@ -1,0 +1,196 @@
+"""The demonstration: a batch through the real client, over real sockets, against a server that misbehaves."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Self
+
+import anyio
+from attrs import define, field
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from .. import Delivery, Idempotency, RateLimit, RefoldClient, RefoldError
+from ..hooks import HookEvent, RateLimitPaused, RetryScheduled
+from ..testing import Dedupe, Fault, MockRefold, SeededFaults
+
+_FAULTS = {
+    Fault.reset_after_firing(): 0.03,
+    Fault.close_before_firing(): 0.03,
+    Fault.truncate_body(): 0.02,
+    Fault.html_502(): 0.03,
+    Fault.throttle("0.3"): 0.01,
+    Fault.answer(503, headers={"Retry-After": "0.2"}): 0.02,
+    Fault.not_json(): 0.01,
+    Fault.close_idle(): 0.03,
+}
+_WORKERS = 20
+_PLAIN_EVERY = 2.0
+"""Seconds between the lines that stand in for a progress bar where there is no terminal."""
+
+
+@define
+class Summary:
+    """What the client said, beside what the ledger knows."""
+
+    verdicts: Counter[Delivery] = field(factory=Counter)
+    fired: Counter[Delivery] = field(factory=Counter)
+    fired_twice: int = 0
+    retries: int = 0
+    pauses: int = 0
+    requests: int = 0
+    dropped_repeats: int = 0
+    faults: Counter[str] = field(factory=Counter)
+    seconds: float = 0.0
+
+    @property
+    def truthful(self) -> bool:
+        """Whether no verdict is contradicted by the ledger."""
+        return (
+            self.fired[Delivery.REJECTED] == self.fired[Delivery.NOT_SENT] == self.fired_twice == 0
+            and self.fired[Delivery.ACCEPTED] == self.verdicts[Delivery.ACCEPTED]
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the summary for machines."""
+        return {
+            "verdicts": {verdict.value: self.verdicts[verdict] for verdict in Delivery},
+            "fired": {verdict.value: self.fired[verdict] for verdict in Delivery},
+            "fired_twice": self.fired_twice,
+            "retries": self.retries,
+            "pauses": self.pauses,
+            "requests": self.requests,
+            "dropped_repeats": self.dropped_repeats,
+            "faults": dict(self.faults),
+            "seconds": round(self.seconds, 2),
+            "truthful": self.truthful,
+        }
+
+
+async def run_demo(events: int, seed: int, rate: float, console: Console) -> Summary:
+    """Fire the events, show the progress, and hold the verdicts against the ledger."""
+    limit = RateLimit(rate)
+    summary = Summary()
+    console.print(
+        f"Firing [bold]{events}[/] events at a mock Refold on 127.0.0.1, {rate:g} a second, with faults switched on.\n"
+        "The workflows there drop repeats of a key, and the client knows it: so it may retry what may have fired."
+    )
+
+    def watch(event: HookEvent) -> None:
+        summary.retries += isinstance(event, RetryScheduled)
+        summary.pauses += isinstance(event, RateLimitPaused)
+
+    started = time.monotonic()
+    dedupe = Dedupe(header="Idempotency-Key")
+    async with MockRefold(rate_limit=limit, dedupe=dedupe, faults=SeededFaults(seed, _FAULTS)) as server:
+        idempotency = Idempotency(header="Idempotency-Key")
+        async with server.client(rate_limit=limit, idempotency=idempotency, hooks=[watch]) as client:
+            with _Progress(events, console) as progress:
+                verdicts = await _fire_all(client, events, summary, progress)
+        summary.seconds = time.monotonic() - started
+        counts = server.ledger.count_fired_by("deal_id")
+        summary.requests = server.ledger.requests
+        summary.dropped_repeats = sum(entry.duplicate for entry in server.ledger.entries)
+        summary.faults = server.ledger.faults()
+    for deal, verdict in verdicts.items():
+        summary.fired[verdict] += counts[deal] > 0
+        summary.fired_twice += counts[deal] > 1
+    _show(summary, console)
+    return summary
+
+
+async def _fire_all(client: RefoldClient, events: int, summary: Summary, progress: _Progress) -> dict[int, Delivery]:
+    verdicts: dict[int, Delivery] = {}
+    deals = iter(range(events))
+
+    async def work(deals: Iterator[int]) -> None:
+        for deal in deals:
+            try:
+                receipt = await client.trigger(
+                    "pipedrive", "Deal Created", {"deal_id": deal, "deal_name": f"Deal {deal}"}
+                )
+                verdict = receipt.delivery
+            except RefoldError as error:
+                verdict = error.delivery
+            verdicts[deal] = verdict
+            summary.verdicts[verdict] += 1
+            progress.advance(summary)
+
+    async with anyio.create_task_group() as workers:
+        for _ in range(_WORKERS):
+            workers.start_soon(work, deals)
+    return verdicts
+
+
+class _Progress:
+    """A bar on a terminal; elsewhere a line every few seconds."""
+
+    def __init__(self, total: int, console: Console) -> None:
+        self._total = total
+        self._console = console
+        self._said_at = time.monotonic()
+        self._bar: Progress | None = None
+        if console.is_terminal:
+            self._bar = Progress(
+                SpinnerColumn(),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[words]}"),
+                TimeRemainingColumn(),
+                console=console,
+            )
+            self._task = self._bar.add_task("firing", total=total, words="")
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def advance(self, summary: Summary) -> None:
+        """Count one more event."""
+        done = sum(summary.verdicts.values())
+        words = (
+            f"{summary.verdicts[Delivery.ACCEPTED]} accepted, {done - summary.verdicts[Delivery.ACCEPTED]} not, "
+            + (f"{summary.retries} retries")
+        )
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, words=words)
+        elif time.monotonic() - self._said_at >= _PLAIN_EVERY:
+            self._said_at = time.monotonic()
+            self._console.print(f"{done}/{self._total}: {words}")
+
+
+_MEANINGS = {
+    Delivery.ACCEPTED: "Refold took it",
+    Delivery.REJECTED: "Refold said no: it did not fire",
+    Delivery.NOT_SENT: "it cannot have fired",
+    Delivery.AMBIGUOUS: "it may have fired: a person should look",
+}
+
+
+def _show(summary: Summary, console: Console) -> None:
+    table = Table(title="What the client said, and what the ledger knows", title_justify="left")
+    for heading in ("verdict", "meaning"):
+        table.add_column(heading)
+    for heading in ("events", "really fired"):
+        table.add_column(heading, justify="right")
+    for verdict in Delivery:
+        table.add_row(verdict.name, _MEANINGS[verdict], str(summary.verdicts[verdict]), str(summary.fired[verdict]))
+    console.print(table)
+    played = ", ".join(f"{count} {name}" for name, count in summary.faults.most_common())
+    console.print(
+        f"{summary.requests} requests in {summary.seconds:.1f} s, {summary.retries} of them retries; "
+        f"{summary.dropped_repeats} repeats were dropped by their key; fired twice: {summary.fired_twice}."
+    )
+    console.print(f"Faults played: {played}.")
+    if summary.truthful:
+        console.print("[bold green]Every verdict is true.[/]")
+    else:
+        console.print("[bold red]The ledger contradicts a verdict: this is a bug, please report it with the seed.[/]")
