@@ -156,10 +156,8 @@ class _Progress:
     def advance(self, summary: Summary) -> None:
         """Count one more event."""
         done = sum(summary.verdicts.values())
-        words = (
-            f"{summary.verdicts[Delivery.ACCEPTED]} accepted, {done - summary.verdicts[Delivery.ACCEPTED]} not, "
-            + (f"{summary.retries} retries")
-        )
+        accepted = summary.verdicts[Delivery.ACCEPTED]
+        words = f"{accepted} accepted, {done - accepted} not, {summary.retries} retries"
         if self._bar is not None:
             self._bar.update(self._task, completed=done, words=words)
         elif time.monotonic() - self._said_at >= _PLAIN_EVERY:
