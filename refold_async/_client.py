@@ -26,7 +26,7 @@ from ._config import (
 from ._credentials import Secret
 from ._ending import receipt_of, refusal_of
 from ._errors import ConfigurationError, InvalidTriggerError, RefoldError
-from ._hooks import CallFinished, Hook, logger
+from ._hooks import Hook, logger
 from ._models import UNSET, Idempotency, JSONEncoder, RateLimit, Receipt, Trigger, Unset
 from ._runtime import Runtime
 from ._wire import EVENT_PATH, MAX_RESPONSE_BYTES, Message, encode_trigger, is_genuine
@@ -305,8 +305,10 @@ class RefoldClient:
             logger.warning("gave up after %d attempts: %s (%s)", call.tried, type(error).__name__, delivery.value)
         hooks = call.hooks
         if hooks:
+            from . import hooks as events
+
             elapsed = time.monotonic() - started
-            hooks.emit(CallFinished(call.trigger, delivery, call.tried, elapsed, receipt, error))
+            hooks.emit(events.CallFinished(call.trigger, delivery, call.tried, elapsed, receipt, error))
 
     def for_account(self, linked_account_id: str, *, config_id: str | None = None) -> RefoldClient:
         """Give a view of this client for another end customer; session, pool and limiter are shared.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from typing import TYPE_CHECKING, Any
 
 from ._models import Delivery, Trigger
@@ -72,6 +71,8 @@ def _picklable(trigger: Trigger | None) -> Trigger | None:
 
 
 def _pickles(value: object) -> bool:
+    import pickle
+
     try:
         pickle.dumps(value)
     except Exception:  # noqa: BLE001 - a foreign __reduce__ may raise anything; the answer is "no"

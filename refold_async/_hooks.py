@@ -1,79 +1,21 @@
-"""What can be watched: frozen events, given to the client's hooks as they happen, and the log lines beside them."""
+"""Telling the client's hooks what happens. The events are in `hooks`, which is imported once there is a hook."""
 
 from __future__ import annotations
 
 import inspect
 import logging
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
-from attrs import frozen
+from ._errors import ConfigurationError
 
-from ._errors import ConfigurationError, RefoldError
-from ._models import Delivery, Receipt, Trigger
+if TYPE_CHECKING:
+    from .hooks import HookEvent
 
 logger = logging.getLogger("refold_async")
+logger.addHandler(logging.NullHandler())  # errors are raised as well: silent until the application sets logging up
 
-
-@frozen
-class AttemptStarted:
-    """A request is about to be tried; `attempt` counts from 1."""
-
-    trigger: Trigger | None
-    attempt: int
-
-
-@frozen
-class AttemptFinished:
-    """A request ended: with a status, or with an error, whose class is named."""
-
-    trigger: Trigger | None
-    attempt: int
-    delivery: Delivery
-    status_code: int | None
-    error: str | None
-    elapsed: float
-
-
-@frozen
-class RetryScheduled:
-    """The call will be tried again in `delay` seconds; `delivery` is the verdict of the attempt that failed."""
-
-    trigger: Trigger | None
-    attempt: int
-    delivery: Delivery
-    delay: float
-
-
-@frozen
-class RateLimitWaited:
-    """An attempt was held back by the limiter for `waited` seconds."""
-
-    trigger: Trigger | None
-    waited: float
-
-
-@frozen
-class RateLimitPaused:
-    """A 429 paused the shared limiter; `retry_after` is what the server asked for, in seconds."""
-
-    trigger: Trigger | None
-    retry_after: float | None
-
-
-@frozen
-class CallFinished:
-    """A call ended, also one that was cancelled or never sent. This is the last event of each call."""
-
-    trigger: Trigger | None
-    delivery: Delivery
-    attempts: int
-    elapsed: float
-    receipt: Receipt | None = None
-    error: RefoldError | None = None
-
-
-HookEvent = AttemptStarted | AttemptFinished | RetryScheduled | RateLimitWaited | RateLimitPaused | CallFinished
-Hook = Callable[[HookEvent], object]
+Hook = Callable[["HookEvent"], object]
 
 
 class Hooks:

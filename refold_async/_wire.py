@@ -7,7 +7,6 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
-from uuid import uuid4
 
 from attrs import frozen
 
@@ -85,7 +84,7 @@ def encode_trigger(
         if idempotency.payload_field is not None:
             payload, key = _with_key(payload, idempotency.payload_field, key)
         elif key is None:
-            key = str(uuid4())
+            key = _new_key()
     headers = []
     for name, value in (
         ("linked_account_id", linked_account_id),
@@ -130,7 +129,7 @@ def _with_key(payload: Any, name: str, key: str | None) -> tuple[dict[str, Any],
     fields: dict[str, Any] = {} if payload is None else dict(payload)
     present = fields.get(name)
     if present is None:
-        key = key if key is not None else str(uuid4())
+        key = key if key is not None else _new_key()
         fields[name] = key
         return fields, key
     if isinstance(present, bool) or not isinstance(present, str | int) or str(present).strip() == "":
@@ -140,6 +139,12 @@ def _with_key(payload: Any, name: str, key: str | None) -> tuple[dict[str, Any],
     if key is not None and key != str(present):
         raise InvalidTriggerError(f"payload.{name} and idempotency_key differ: give the key in one place")
     return fields, str(present)
+
+
+def _new_key() -> str:
+    from uuid import uuid4  # takes a while to import, and few calls need it
+
+    return str(uuid4())
 
 
 def decoded_body(answer: Answer) -> bytes | None:

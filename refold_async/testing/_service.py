@@ -161,6 +161,7 @@ class Service:
             return
         if fault.action in ("close_idle", "refuse"):
             self._answer(entry, connection, 200, _FIRED_ANSWER)
+            self.ledger.dropped_idle += 1
             if fault.action == "refuse":
                 self.refuse(fault.seconds)
             loop.call_later(self.latency, connection.close)

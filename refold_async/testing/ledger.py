@@ -82,6 +82,9 @@ class Ledger:
     """The entries of a server, in order of arrival. May be read from any thread.
 
     :param keep: how many entries are kept, the latest ones; None for all. The counts go on regardless.
+    :ivar requests: how many arrived.
+    :ivar connections: how many were opened.
+    :ivar dropped_idle: how many the server closed while they waited for a request, which one may have met on its way.
     """
 
     def __init__(self, keep: int | None = None) -> None:
@@ -90,6 +93,7 @@ class Ledger:
         self._watched = False
         self.requests = 0
         self.connections = 0
+        self.dropped_idle = 0
 
     def add(self, entry: Entry) -> None:
         """Note a request. The server calls this."""
@@ -154,4 +158,4 @@ class Ledger:
     def clear(self) -> None:
         """Forget all entries, and start counting anew."""
         self._entries.clear()
-        self.requests = self.connections = 0
+        self.requests = self.connections = self.dropped_idle = 0

@@ -216,6 +216,7 @@ class MockRefold:
     def _close_idle(self) -> None:
         for connection in list(self._service.connections):
             if connection.idle:
+                self.ledger.dropped_idle += 1
                 connection.close()
 
     async def _shut_down(self) -> None:

@@ -6,7 +6,7 @@ import time
 
 import httpx
 
-from .._hooks import RateLimitPaused, RateLimitWaited, logger
+from .._hooks import logger
 from .._models import RateLimit
 from ..limiters import MemoryRateLimiter, RateLimiter
 from ..policies.retry_after import parse_retry_after
@@ -39,7 +39,9 @@ class RateLimitTransport(httpx.AsyncBaseTransport):
         call: Call | None = request.extensions.get(CALL_KEY)
         waited = await limiter.acquire(deadline=None if call is None else call.deadline)
         if waited > 0 and call is not None and call.hooks:
-            call.hooks.emit(RateLimitWaited(call.trigger, waited))
+            from .. import hooks as events
+
+            call.hooks.emit(events.RateLimitWaited(call.trigger, waited))
         response = await self._transport.handle_async_request(request)
         if response.status_code == 429:
             headers = response.headers
@@ -47,7 +49,9 @@ class RateLimitTransport(httpx.AsyncBaseTransport):
             limiter.throttled(retry_after)
             logger.info("rate limited by the server (Retry-After: %s); the limiter pauses", retry_after)
             if call is not None and call.hooks:
-                call.hooks.emit(RateLimitPaused(call.trigger, retry_after))
+                from .. import hooks as events
+
+                call.hooks.emit(events.RateLimitPaused(call.trigger, retry_after))
         return response
 
     async def aclose(self) -> None:

@@ -10,7 +10,7 @@ import anyio
 import httpx
 
 from .._errors import RefoldError
-from .._hooks import AttemptFinished, AttemptStarted, RetryScheduled, logger
+from .._hooks import logger
 from ..policies.budget import RetryBudget
 from ..policies.retry import RetryPolicy
 from ..policies.verdict import FailureKind, Verdict
@@ -93,13 +93,17 @@ class RetryTransport(httpx.AsyncBaseTransport):
             if attempt.response is not None:
                 await attempt.response.aclose()
             if call.hooks:
-                call.hooks.emit(RetryScheduled(call.trigger, attempt.number, verdict.delivery, delay))
+                from .. import hooks as events
+
+                call.hooks.emit(events.RetryScheduled(call.trigger, attempt.number, verdict.delivery, delay))
             logger.info("attempt %d ended %s; trying again in %.2f s", attempt.number, verdict.delivery, delay)
             await self._sleep(delay)
 
     async def _try(self, request: httpx.Request, call: Call, attempt: Attempt) -> None:
         if call.hooks:
-            call.hooks.emit(AttemptStarted(call.trigger, attempt.number))
+            from .. import hooks as events
+
+            call.hooks.emit(events.AttemptStarted(call.trigger, attempt.number))
         response: httpx.Response | None = None
         try:
             response = await self._transport.handle_async_request(request)
@@ -150,8 +154,11 @@ class RetryTransport(httpx.AsyncBaseTransport):
             attempt.number, verdict.delivery, attempt.status_code, error, elapsed,
         )  # fmt: skip
         if call.hooks:
+            from .. import hooks as events
+
+            status = attempt.status_code
             call.hooks.emit(
-                AttemptFinished(call.trigger, attempt.number, verdict.delivery, attempt.status_code, error, elapsed)
+                events.AttemptFinished(call.trigger, attempt.number, verdict.delivery, status, error, elapsed)
             )
 
     async def aclose(self) -> None:
