@@ -19,6 +19,7 @@ from ._config import (
     check_deadline,
     check_retry,
     check_timeout,
+    check_verify,
     event_url,
     find_credential,
     first_settings,
@@ -136,7 +137,7 @@ class RefoldClient:
         verify: bool | str | ssl.SSLContext,
         proxy: str | httpx.URL | httpx.Proxy | None,
     ) -> Any:
-        context = ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify
+        context = check_verify(verify)
         limits = httpx.Limits(
             max_connections=self._max_connections,
             max_keepalive_connections=self._max_connections,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import ssl
 from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict, cast
 
@@ -84,6 +85,21 @@ class Settings:
         checked["linked_account_id"] = check_id("linked_account_id", account)
         checked["config_id"] = check_id("config_id", config)
         return evolve(self, **checked)
+
+
+def check_verify(value: object) -> bool | ssl.SSLContext:
+    """Turn the path of a CA file into a context, once.
+
+    :raises ConfigurationError: for a file that cannot be read, or holds no certificates.
+    """
+    if isinstance(value, str | os.PathLike):
+        try:
+            return ssl.create_default_context(cafile=value)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigurationError(f"verify={value!r} is not a readable file of CA certificates in PEM") from error
+    if isinstance(value, bool | ssl.SSLContext):
+        return value
+    raise ConfigurationError(f"verify must be True, an ssl.SSLContext, or the path of a CA file, not {value!r}")
 
 
 def check_id(name: str, value: str | None) -> str | None:
@@ -239,7 +255,7 @@ def event_url(base_url: str | httpx.URL | None) -> httpx.URL:
         url = httpx.URL(given)
     except (TypeError, httpx.InvalidURL):
         raise ConfigurationError("base_url is not a URL: it should look like https://app.refold.ai") from None
-    if url.scheme not in ("http", "https") or not url.host:
+    if url.scheme not in ("http", "https") or not url.host or "%" in url.host:  # httpx quotes what no host can hold
         raise ConfigurationError("base_url must begin with http:// or https:// and name a host")
     if url.userinfo:
         raise ConfigurationError("base_url must not hold a user name or password: they would end in logs")

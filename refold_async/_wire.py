@@ -87,14 +87,14 @@ def encode_trigger(
         elif key is None:
             key = _new_key()
     headers = []
-    for name, value in (
-        ("linked_account_id", linked_account_id),
-        ("config_id", config_id),
-        ("instance_tag", trigger.instance_tag),
-        (key_header, key),
+    for argument, name, value in (
+        ("linked_account_id", "linked_account_id", linked_account_id),
+        ("config_id", "config_id", config_id),
+        ("instance_tag", "instance_tag", trigger.instance_tag),
+        ("idempotency_key", key_header, key),
     ):
         if name is not None and value is not None:
-            headers.append((name.encode("ascii"), header_value(name, value)))
+            headers.append((name.encode("ascii"), header_value(argument, value)))
     return Message(trigger.slug, tuple(headers), encode_body(trigger.event, payload, encoder), key)
 
 

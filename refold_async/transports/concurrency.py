@@ -38,8 +38,11 @@ class ConcurrencyTransport(httpx.AsyncBaseTransport):
         await self._slots.acquire()
         try:
             response = await self._transport.handle_async_request(request)
-            assert isinstance(response.stream, httpx.AsyncByteStream)
-            response.stream = HeldStream(response.stream, self._slots.release)
+            if response.is_closed:  # a mock's, or read to its end by a hook: nobody will close its stream again
+                self._slots.release()
+            else:
+                assert isinstance(response.stream, httpx.AsyncByteStream)
+                response.stream = HeldStream(response.stream, self._slots.release)
         except BaseException:
             self._slots.release()
             raise
