@@ -30,8 +30,11 @@ class Credential:
         self._known: str | None = None
         if callable(secret):
             self._source = secret
-        else:
-            self._known = self._checked(secret)
+            return
+        problem = self._keep(secret)
+        if problem is not None:
+            del secret
+            raise ConfigurationError(f"{kind} {problem}")
 
     @property
     def known(self) -> str | None:
@@ -52,25 +55,26 @@ class Credential:
                 raise ConfigurationError(
                     f"the callable given as {self.kind}= raised {type(error).__name__}; nothing was sent"
                 ) from error
-            self._known = self._checked(value)
+            problem = self._keep(value)
+            del value
+            if problem is not None:
+                raise ConfigurationError(f"{self.kind} {problem}")
         assert self._known is not None
         if self.kind == "api_key":
             return b"x-api-key", self._known.encode("ascii")
         return b"Authorization", b"Bearer " + self._known.encode("ascii")
 
-    def _checked(self, value: object) -> str:
+    def _keep(self, value: object) -> str | None:
+        """Keep the value if it can be a credential; if not, say why. What raises must not have it as a local."""
         if not isinstance(value, str):
-            raise ConfigurationError(
-                f"{self.kind} must be a str, or a callable that gives one, not {type(value).__name__}"
-            )
+            return f"must be a str, or a callable that gives one, not {type(value).__name__}"
         value = value.strip()
         if not value:
-            raise ConfigurationError(f"{self.kind} is blank: pass the one from the Refold console")
+            return "is blank: pass the one from the Refold console"
         if not _VISIBLE.fullmatch(value):
-            raise ConfigurationError(
-                f"{self.kind} holds characters that no Refold credential has: was it pasted whole?"
-            )
-        return value
+            return "holds characters that no Refold credential has: was it pasted whole?"
+        self._known = value
+        return None
 
     def __repr__(self) -> str:
         return f"<Credential {self.kind}>"
