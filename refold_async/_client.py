@@ -231,6 +231,7 @@ class RefoldClient:
             retry_within=None if idempotency is None else idempotency.retry_within,
             read_limit=MAX_RESPONSE_BYTES,
             is_genuine=is_genuine,
+            wire_reports=True,
         )
         seconds = settings.timeout if timeout is UNSET else check_timeout(timeout)
         total = settings.deadline if deadline is UNSET else check_deadline(deadline)

@@ -26,6 +26,7 @@ class Call:
     :ivar retry_within: seconds from the first attempt in which all must have ended, where a window is declared.
     :ivar read_limit: the most bytes of an answer that are read; None leaves the answer to the caller, unread.
     :ivar is_genuine: whether a complete success is really the service's.
+    :ivar wire_reports: whether the bottom of the stack says when an attempt gets there; if not, each is presumed to.
     """
 
     policy: RetryPolicy | None
@@ -35,6 +36,7 @@ class Call:
     retry_within: float | None = None
     read_limit: int | None = None
     is_genuine: Callable[[Attempt], bool] | None = None
+    wire_reports: bool = False
     scope: anyio.CancelScope | None = None
     interrupted: Literal["closed", "cancelled"] | None = None
     attempts: list[Attempt] = field(factory=list)

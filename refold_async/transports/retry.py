@@ -80,7 +80,7 @@ class RetryTransport(httpx.AsyncBaseTransport):
         request.extensions[CALL_KEY] = call
         traced = request.extensions.get("trace")
         while True:
-            attempt = Attempt(number=len(call.attempts) + 1, started=self._clock())
+            attempt = Attempt(len(call.attempts) + 1, self._clock(), on_wire=not call.wire_reports)
             call.attempts.append(attempt)
             request.extensions[ATTEMPT_KEY] = attempt
             request.extensions["trace"] = attempt.trace(traced)
