@@ -11,7 +11,8 @@ demo: $(DEMO_STAMP)  ## fire a batch at the embedded mock Refold, with faults sw
 	$(BIN)/refold-async demo
 
 test: $(STAMP)  ## the test suite, with branch coverage
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage report
 
 check: $(STAMP)  ## format, lint and types
 	$(BIN)/ruff format --check .

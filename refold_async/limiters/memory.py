@@ -13,6 +13,33 @@ from .._models import RateLimit
 from ..policies.pacing import Pacer
 
 
+class Grant:
+    """A slot that was granted: say once when its request is sent, or that it will not be.
+
+    :ivar waited: seconds.
+    """
+
+    __slots__ = ("_clock", "_number", "_pacer", "waited")
+
+    def __init__(self, pacer: Pacer, clock: Callable[[], float], number: int, waited: float = 0.0) -> None:
+        self.waited = waited
+        self._pacer = pacer
+        self._clock = clock
+        self._number: int | None = number
+
+    def sent(self) -> None:
+        """Say that the request is being sent; what is said after the first time changes nothing."""
+        number, self._number = self._number, None
+        if number is not None:
+            self._pacer.sent(number, self._clock())
+
+    def dropped(self) -> None:
+        """Say that the request will not be sent, unless it was."""
+        number, self._number = self._number, None
+        if number is not None:
+            self._pacer.dropped(number, self._clock())
+
+
 class MemoryRateLimiter:
     """Grants slots in arrival order, as fast as a `RateLimit` allows.
 
@@ -53,10 +80,18 @@ class MemoryRateLimiter:
         :param deadline: absolute seconds on the clock; when the wait would pass it, no slot is taken.
         :raises PacingTimeoutError: at once, rather than after the wait.
         """
+        grant = await self.reserve(deadline=deadline)
+        grant.sent()
+        return grant.waited
+
+    async def reserve(self, *, deadline: float | None = None) -> Grant:
+        """Do as `acquire`, but leave it to the caller to say when the request is really sent.
+
+        Until then the grant counts as one made now, so that requests held up on the way do not leave in a burst.
+        """
         arrived = self._clock()
         if not self._queue and self._pacer.earliest(arrived) <= arrived:
-            self._pacer.charge(arrived)
-            return 0.0
+            return Grant(self._pacer, self._clock, self._pacer.grant(arrived))
         self._check(self._expected(arrived), deadline, arrived)
         turn = anyio.Event()
         self._queue.append(turn)
@@ -64,16 +99,15 @@ class MemoryRateLimiter:
             if self._queue[0] is not turn:
                 await turn.wait()
             granted = await self._wait_for_slot(deadline)
+            return Grant(self._pacer, self._clock, self._pacer.grant(granted), granted - arrived)
         finally:
             self._leave(turn)
-        return granted - arrived
 
     async def _wait_for_slot(self, deadline: float | None) -> float:
-        while True:  # a 429 may have moved the slot during the sleep
+        while True:  # a 429, or a request that is still not sent, may have moved the slot during the sleep
             now = self._clock()
             at = self._pacer.earliest(now)
             if at <= now:
-                self._pacer.charge(now)
                 return now
             self._check(at, deadline, now)
             await self._sleep(at - now)
@@ -93,9 +127,13 @@ class MemoryRateLimiter:
         if self._forecast is None:
             self._forecast = self._pacer.fork()
             for _ in self._queue:
-                self._forecast.charge(self._forecast.earliest(now))
-        at = self._forecast.earliest(now)
-        self._forecast.charge(at)
+                self._foresee(self._forecast, now)
+        return self._foresee(self._forecast, now)
+
+    @staticmethod
+    def _foresee(pacer: Pacer, now: float) -> float:
+        at = pacer.earliest(now)
+        pacer.sent(pacer.grant(at), at)
         return at
 
     def _check(self, at: float, deadline: float | None, now: float) -> None:

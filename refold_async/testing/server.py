@@ -111,7 +111,8 @@ class MockRefold:
     @property
     def ca_pem(self) -> bytes:
         """The certificate authority to trust, as PEM; only with `tls=True`."""
-        assert self._tls is not None, "this mock was made without tls=True"
+        if self._tls is None:
+            raise RuntimeError("this mock speaks plain http: make it with tls=True")
         return self._tls.ca_pem
 
     def client_ssl_context(self) -> ssl.SSLContext:

@@ -41,6 +41,7 @@ class Attempt:
     :ivar status_code: the status, once seen; it decides, whatever happens later.
     :ivar body: what arrived of the answer's body, as it came over the wire.
     :ivar complete: whether the body came to its end.
+    :ivar on_send: called when the request is about to be written.
     :ivar reclaim: takes back from the wire what a broken off attempt has left there.
     """
 
@@ -55,6 +56,7 @@ class Attempt:
     error: Exception | None = field(default=None, repr=False)
     response: httpx.Response | None = field(default=None, repr=False)
     verdict: Verdict | None = None
+    on_send: Callable[[], None] | None = field(default=None, repr=False)
     reclaim: Callable[[], Awaitable[None]] | None = field(default=None, repr=False)
     _tunnel: bool = False
     _stream: Any = field(default=None, repr=False)
@@ -89,6 +91,11 @@ class Attempt:
                 del self.body[limit:]
                 return
         self.complete = True
+
+    def sending(self) -> None:
+        """Tell whom it concerns that the request is about to be written, as far as is known."""
+        if self.on_send is not None:
+            self.on_send()
 
     async def abandon(self) -> None:
         """Leave nothing of a broken off attempt behind on the wire."""
@@ -128,6 +135,8 @@ class Attempt:
         if event == "send_request_headers.started":
             # A proxy's CONNECT is reported like a request; it carries nothing of ours.
             self._tunnel = getattr(info.get("request"), "method", b"") == b"CONNECT"
+            if not self._tunnel:
+                self.sending()
         elif event == "send_request_headers.complete":
             if not self._tunnel:
                 self.head_sent = True

@@ -28,6 +28,8 @@ class SessionTransport(httpx.AsyncBaseTransport):
         attempt.on_wire = True
         if original and _stock.tells(wire):
             attempt.head_sent = False
+        else:
+            attempt.sending()
         try:
             return await self._send(request, wire if original else None)
         except BaseException as error:

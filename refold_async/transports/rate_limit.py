@@ -9,7 +9,9 @@ import httpx
 from .._hooks import logger
 from .._models import RateLimit
 from ..limiters import MemoryRateLimiter, RateLimiter
+from ..limiters.memory import Grant
 from ..policies.retry_after import parse_retry_after
+from ._attempt import ATTEMPT_KEY, Attempt
 from ._call import CALL_KEY, Call
 
 
@@ -37,12 +39,14 @@ class RateLimitTransport(httpx.AsyncBaseTransport):
         if limiter is None:
             return await self._transport.handle_async_request(request)
         call: Call | None = request.extensions.get(CALL_KEY)
-        waited = await limiter.acquire(deadline=None if call is None else call.deadline)
-        if waited > 0 and call is not None and call.hooks:
-            from .. import hooks as events
-
-            call.hooks.emit(events.RateLimitWaited(call.trigger, waited))
-        response = await self._transport.handle_async_request(request)
+        deadline = None if call is None else call.deadline
+        if isinstance(limiter, MemoryRateLimiter):
+            grant = await limiter.reserve(deadline=deadline)
+            self._report_wait(call, grant.waited)
+            response = await self._send(request, grant)
+        else:
+            self._report_wait(call, await limiter.acquire(deadline=deadline))
+            response = await self._transport.handle_async_request(request)
         if response.status_code == 429:
             headers = response.headers
             retry_after = parse_retry_after(headers.get("retry-after"), date=headers.get("date"), now=time.time())
@@ -53,6 +57,24 @@ class RateLimitTransport(httpx.AsyncBaseTransport):
 
                 call.hooks.emit(events.RateLimitPaused(call.trigger, retry_after))
         return response
+
+    async def _send(self, request: httpx.Request, grant: Grant) -> httpx.Response:
+        attempt: Attempt | None = request.extensions.get(ATTEMPT_KEY)
+        if attempt is None:
+            grant.sent()
+        else:
+            attempt.on_send = grant.sent
+        try:
+            return await self._transport.handle_async_request(request)
+        finally:
+            grant.dropped()
+
+    @staticmethod
+    def _report_wait(call: Call | None, waited: float) -> None:
+        if waited > 0 and call is not None and call.hooks:
+            from .. import hooks as events
+
+            call.hooks.emit(events.RateLimitWaited(call.trigger, waited))
 
     async def aclose(self) -> None:
         await self._transport.aclose()

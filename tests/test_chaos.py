@@ -1,0 +1,13 @@
+"""A short run of `make chaos`."""
+
+from __future__ import annotations
+
+import pytest
+
+from .chaos import chaos
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("seed", [11, 12])
+async def test_every_verdict_is_held_against_the_ledger(seed: int) -> None:
+    assert await chaos(600, seed) == []
