@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -23,3 +24,10 @@ def server() -> Iterator[MockRefold]:
     """A mock without a rate limit, for tests about something else."""
     with MockRefold(rate_limit=None) as running:
         yield running
+
+
+@pytest.fixture
+def collected() -> Iterator[None]:
+    """Collect what a test has abandoned within it, and not in some other test."""
+    yield
+    gc.collect()

@@ -7,8 +7,10 @@ import heapq
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
+import pytest
 
 from refold_async import RetryPolicy
 
@@ -17,6 +19,18 @@ QUICK = RetryPolicy(base_delay=0.001, throttled_base_delay=0.001, max_delay=0.00
 
 FIRED = b'{"message":"Webhook Fired Success"}'
 FIRED_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 35\r\n\r\n" + FIRED
+
+
+_IGNORED = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+def abandons_sockets(test: Callable[..., Any]) -> Any:
+    """Mark a test that leaves sockets to the garbage collector, of which Python warns.
+
+    That is so where an event loop is closed before its client, and where a call is cancelled while it connects: then
+    `anyio.connect_tcp` drops the stream it has just opened. What is left after a collection is looked for all the same.
+    """
+    return pytest.mark.usefixtures("collected")(_IGNORED(test))
 
 
 class Recorder:

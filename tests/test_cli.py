@@ -8,6 +8,8 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 
 import pytest
 from typer.testing import CliRunner
@@ -113,6 +115,16 @@ def test_version_and_help() -> None:
     assert all(command in helped for command in ("demo", "trigger", "mock-server"))
 
 
+@pytest.fixture
+def _signals() -> Iterator[None]:
+    """Put back the handlers that the command installs."""
+    before = {which: signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for which, handler in before.items():
+        signal.signal(which, handler)
+
+
+@pytest.mark.usefixtures("_signals")
 def test_mock_server_serves_and_sums_up() -> None:
     arguments = ["mock-server", "--port", "0", "--rate", "0", "--dedupe-header", "X-Key", "--seconds", "0.05"]
     result = runner.invoke(app, arguments)
@@ -121,6 +133,7 @@ def test_mock_server_serves_and_sums_up() -> None:
     assert "0 requests (none), 0 events fired" in result.output
 
 
+@pytest.mark.usefixtures("_signals")
 def test_mock_server_on_a_port_that_is_taken(server: MockRefold) -> None:
     result = runner.invoke(app, ["mock-server", "--port", str(server.port)])
     assert result.exit_code == 2
@@ -134,6 +147,8 @@ def test_mock_server_stops_when_asked(how: signal.Signals) -> None:
         [*PROGRAM, "mock-server", "--port", "0"], stdout=subprocess.PIPE, text=True, env=env
     ) as server:
         assert server.stdout is not None
+        killer = threading.Timer(30, server.kill)
+        killer.start()
         url = server.stdout.readline().split()[3]
         fired = subprocess.run(
             [*PROGRAM, "--verbose", "trigger", "slack", "E", "--linked-account-id", "a"],
@@ -148,6 +163,7 @@ def test_mock_server_stops_when_asked(how: signal.Signals) -> None:
         server.send_signal(how)
         rest = server.stdout.read()
         assert server.wait(10) == 0
+        killer.cancel()
     assert "1 requests (200: 1), 1 events fired" in rest
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import sys
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import anyio
 import anyio.to_thread
@@ -28,7 +26,7 @@ from refold_async.hooks import HookEvent, RetryScheduled
 from refold_async.limiters import MemoryRateLimiter
 from refold_async.testing import Fault, MockRefold
 
-from .support import answering, fired
+from .support import abandons_sockets, answering, fired
 
 
 async def arrived(server: MockRefold, count: int) -> None:
@@ -152,21 +150,6 @@ async def test_the_callers_own_session_is_not_closed() -> None:
             await client.trigger("slack", "E")
             assert client.session is session
         assert not session.is_closed
-
-
-@pytest.fixture
-def _abandoned_sockets() -> Iterator[None]:
-    """Collect the connections of a loop that was closed over them here, and not in some other test."""
-    yield
-    gc.collect()
-
-
-_ALL_IGNORED = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-def abandons_sockets(test: Callable[..., None]) -> Any:
-    """Mark a test whose event loop is closed before the client: Python warns of the sockets that went with it."""
-    return pytest.mark.usefixtures("_abandoned_sockets")(_ALL_IGNORED(test))
 
 
 def in_a_loop(work: Callable[[], object]) -> object:

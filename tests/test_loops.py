@@ -13,7 +13,7 @@ from refold_async import ClientClosedError, DeadlineExceededError, Delivery, Ide
 from refold_async.hooks import CallFinished
 from refold_async.testing import Dedupe, Fault, MockRefold
 
-from .support import QUICK
+from .support import QUICK, abandons_sockets
 
 pytestmark = pytest.mark.anyio
 
@@ -74,6 +74,7 @@ async def test_a_declared_window() -> None:
         assert server.ledger.fired_count(n=1) == 1
 
 
+@abandons_sockets
 async def test_many_share_few_connections_and_some_are_cancelled(server: MockRefold) -> None:
     told: list[CallFinished] = []
     accepted: list[int] = []

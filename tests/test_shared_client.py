@@ -13,6 +13,8 @@ import pytest
 from refold_async import Delivery, RefoldClient, RefoldTimeoutError
 from refold_async.testing import MockRefold
 
+from .support import abandons_sockets
+
 pytestmark = pytest.mark.asyncio
 
 CALLS = 1000
@@ -43,7 +45,7 @@ async def test_a_thousand_calls_over_twenty_connections(server: MockRefold) -> N
         check_nothing_is_left(client)
     assert {receipt.delivery for receipt in receipts} == {Delivery.ACCEPTED}
     assert server.ledger.count_fired_by("n") == dict.fromkeys(range(CALLS), 1)
-    assert server.ledger.connections <= CONNECTIONS
+    assert server.most_connections <= CONNECTIONS
 
 
 async def _by_task(call: Any, turns: int) -> None:
@@ -88,6 +90,7 @@ async def _by_scope(call: Any, turns: int) -> None:
             group.cancel_scope.cancel()
 
 
+@abandons_sockets
 @pytest.mark.parametrize("cancel", [_by_task, _by_timeout, _by_wait_for, _by_scope])
 async def test_cancelling_any_third_leaves_the_rest_unharmed(server: MockRefold, cancel: Any) -> None:
     async with server.client(rate_limit=None, max_connections=CONNECTIONS, timeout=TIMEOUT) as client:
@@ -110,6 +113,7 @@ async def test_cancelling_any_third_leaves_the_rest_unharmed(server: MockRefold,
     assert max(count for n, count in counts.items() if n is not None) == 1
 
 
+@abandons_sockets
 @pytest.mark.parametrize("turn", range(40))
 async def test_cancelling_at_each_turn_of_the_loop_costs_no_slot(server: MockRefold, turn: int) -> None:
     async with server.client(rate_limit=None, max_connections=2, timeout=TIMEOUT) as client:

@@ -135,18 +135,15 @@ def mock_server(
         keep=keep,
     )
     stopped = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    for asked in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell starts background jobs with it ignored
+        signal.signal(asked, lambda *_: stopped.set())
     try:
         server.start()
     except OSError as error:
         _stop(f"cannot listen on {host}:{port}: {error.strerror}. Is another server there? Try --port 0")
     typer.echo(f"mock Refold at {server.url}  (API key {server.api_key}); Ctrl-C stops it")
-    try:
-        stopped.wait(seconds)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        server.stop()
+    stopped.wait(seconds)
+    server.stop()
     statuses = ", ".join(f"{status or 'no answer'}: {count}" for status, count in server.ledger.statuses().items())
     typer.echo(f"{server.ledger.requests} requests ({statuses or 'none'}), {len(server.ledger.fired)} events fired")
 

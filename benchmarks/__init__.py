@@ -1,0 +1,1 @@
+"""What things cost, as ratios between contenders in one run, because machines are noisy."""
