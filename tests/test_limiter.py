@@ -119,7 +119,7 @@ def test_a_backlog_uses_the_documented_rate(limit: RateLimit) -> None:
     assert times[-1] - times[0] <= count / limit.rate / 0.97
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=500)
 @given(
     st.lists(st.tuples(st.floats(0, 2), st.none() | st.tuples(st.floats(0, 90) | st.none())), min_size=1, max_size=80),
     LIMITS,

@@ -42,6 +42,7 @@ class Pacer:
     def __init__(self, limit: RateLimit, *, max_pause: float | None = 60.0) -> None:
         self.limit = limit
         self._max_pause = max_pause
+        self._slack = (limit.burst - 1) / limit.rate  # not of the slowed rate: that would make the burst larger
         self._arrival = float("-inf")
         self._sent_at: deque[float] = deque(maxlen=max(1, int(limit.rate)))  # of the last grants; inf for not yet
         self._granted = 0
@@ -66,7 +67,7 @@ class Pacer:
         """Give the time at which the next grant may be made; it is due if that is not after `now`."""
         rate = self.rate(now)
         arrival = max(self._arrival, now + self._unsent / rate) if self._unsent else self._arrival
-        at = max(now, self._paused_until, arrival - (self.limit.burst - 1) / rate)
+        at = max(now, self._paused_until, arrival - self._slack)
         cap = max(1, int(rate))
         if len(self._sent_at) >= cap and self._sent_at[-cap] > now - CAP_LOOKBACK:
             oldest = min(islice(reversed(self._sent_at), cap))
