@@ -27,6 +27,14 @@ NEVER_SENT = (
 )
 """The errors of httpx that are only raised before a request is written."""
 
+_TELLING = frozenset(
+    {
+        "send_request_headers.started", "send_request_headers.complete", "receive_response_headers.complete",
+        "connect_tcp.complete", "connect_unix_socket.complete", "start_tls.failed",
+    }
+)  # fmt: skip
+"""The events of httpcore, without the name of the protocol, that are evidence."""
+
 _TRANSIENT_TLS = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError, ssl.SSLWantReadError)
 
 
@@ -122,16 +130,21 @@ class Attempt:
     def trace(self, chained: Trace | None = None) -> Trace:
         """Make httpcore's `trace` callback, which gathers the evidence; `chained` is the user's own."""
 
+        if chained is None:
+            return self._observe
+
         async def observe(name: str, info: dict[str, Any]) -> None:
-            await self._observe(name.partition(".")[2], info)
-            if chained is not None:
-                await chained(name, info)
+            await self._observe(name, info)
+            await chained(name, info)
 
         return observe
 
-    async def _observe(self, event: str, info: dict[str, Any]) -> None:
+    async def _observe(self, name: str, info: dict[str, Any]) -> None:
         if self.head_sent is None:
             self.head_sent = False  # the wire does tell: what it has not told of has not happened
+        event = name.partition(".")[2]
+        if event not in _TELLING:
+            return
         if event == "send_request_headers.started":
             # A proxy's CONNECT is reported like a request; it carries nothing of ours.
             self._tunnel = getattr(info.get("request"), "method", b"") == b"CONNECT"
