@@ -129,7 +129,6 @@ class Attempt:
 
     def trace(self, chained: Trace | None = None) -> Trace:
         """Make httpcore's `trace` callback, which gathers the evidence; `chained` is the user's own."""
-
         if chained is None:
             return self._observe
 
