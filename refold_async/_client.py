@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import ssl
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, NoReturn, Self, Unpack
+from typing import Any, Literal, NoReturn, Self, Unpack
 
-import anyio
 import httpx
+from attrs import evolve
 
+from ._batch import BatchOptions, OutcomeStream, Source, send_all
+from ._caller import Caller
 from ._config import (
-    DEFAULT_HEADERS,
     Options,
     Settings,
     TimeoutTypes,
@@ -25,25 +26,17 @@ from ._config import (
     first_settings,
 )
 from ._credentials import Secret
-from ._ending import receipt_of, refusal_of
-from ._errors import ConfigurationError, InvalidTriggerError, RefoldError
-from ._hooks import Hook, logger
-from ._models import UNSET, Idempotency, JSONEncoder, RateLimit, Receipt, Trigger, Unset
+from ._errors import AuthenticationError, ConfigurationError, RefoldError
+from ._hooks import Hook
+from ._models import UNSET, BatchResult, Idempotency, JSONEncoder, Outcome, RateLimit, Receipt, Trigger, Unset
 from ._runtime import Runtime
-from ._wire import EVENT_PATH, MAX_RESPONSE_BYTES, Message, encode_trigger, is_genuine
+from ._wire import EVENT_PATH
 from .limiters import MemoryRateLimiter, RateLimiter
 from .policies.budget import RetryBudget
 from .policies.retry import RetryPolicy
-from .transports._call import Call
-from .transports._credentials import CredentialTransport
-from .transports.concurrency import ConcurrencyTransport
-from .transports.rate_limit import RateLimitTransport
-from .transports.retry import RetryTransport
 
 KEEPALIVE_EXPIRY = 4.0
 """Seconds an idle connection is kept. Node servers close theirs at 5, and a request must not meet that close."""
-
-_SLUGS_REMEMBERED = 256
 
 
 class RefoldClient:
@@ -126,10 +119,16 @@ class RefoldClient:
             (lambda: session) if session is not None else self._session_maker(transport, verify, proxy),
             owned=session is None,
         )
-        self._budget = RetryBudget()
-        self._limiter = _limiter_of(self._settings)
         self._is_view = False
-        self._prepare()
+        self._caller = Caller(
+            self._runtime,
+            self._credential,
+            self._event_url,
+            self._settings,
+            _limiter_of(self._settings),
+            RetryBudget(),
+            max_connections,
+        )
 
     def _session_maker(
         self,
@@ -156,29 +155,6 @@ class RefoldClient:
             )
 
         return make
-
-    def _prepare(self) -> None:
-        """Do once what does not change from call to call."""
-        extra = {name.lower() for name, _ in self._settings.extra_headers}
-        defaults = [header for header in DEFAULT_HEADERS if header[0].lower() not in extra]
-        self._headers = ((b"Host", self._event_url.netloc), *defaults, *self._settings.extra_headers)
-        self._urls: dict[str, httpx.URL] = {}
-        self._stack: RetryTransport | None = None
-        self._generation = -1
-
-    def _layers(self) -> RetryTransport:
-        """Give the policies over the session, built anew when the session was."""
-        runtime = self._runtime
-        if self._stack is None or self._generation != runtime.generation:
-            if self._generation not in (-1, runtime.generation) and isinstance(self._limiter, MemoryRateLimiter):
-                self._limiter.reset_waiters()
-            wire: httpx.AsyncBaseTransport = RateLimitTransport(runtime.wire, limiter=self._limiter)
-            slots = runtime.slots(self._max_connections)
-            wire = wire if slots is None else ConcurrencyTransport(wire, slots=slots)
-            wire = CredentialTransport(wire, self._credential)
-            self._stack = RetryTransport(wire, policy=self._settings.retry, budget=self._budget)
-            self._generation = runtime.generation
-        return self._stack
 
     async def trigger(
         self,
@@ -222,95 +198,90 @@ class RefoldClient:
             instance_tag=instance_tag,
             idempotency_key=idempotency_key,
         )
-        settings = self._settings
-        idempotency = settings.idempotency
-        call = Call(
-            policy=settings.retry if retry is UNSET else check_retry(retry),
-            trigger=given,
-            hooks=settings.hooks,
-            retry_within=None if idempotency is None else idempotency.retry_within,
-            read_limit=MAX_RESPONSE_BYTES,
-            is_genuine=is_genuine,
-            wire_reports=True,
+        call = self._caller.new_call(given, retry if retry is UNSET else check_retry(retry))
+        ending = await self._caller.settle(
+            given,
+            call,
+            self._settings.timeout if timeout is UNSET else check_timeout(timeout),
+            self._settings.deadline if deadline is UNSET else check_deadline(deadline),
         )
-        seconds = settings.timeout if timeout is UNSET else check_timeout(timeout)
-        total = settings.deadline if deadline is UNSET else check_deadline(deadline)
-        started = time.monotonic()
-        try:
-            receipt = await self._fire(given, call, seconds, total, started)
-        except RefoldError as error:
-            error.trigger = given
-            self._finish(call, started, error=error)
-            raise
-        except BaseException:  # cancelled: told to the hooks, and re-raised as it came
-            self._finish(call, started)
-            raise
-        self._finish(call, started, receipt=receipt)
-        return receipt
+        if isinstance(ending, RefoldError):
+            raise ending
+        return ending
 
-    async def _fire(
+    async def trigger_many(
         self,
-        trigger: Trigger,
-        call: Call,
-        timeout: dict[str, float | None],
-        deadline: float | None,
-        started: float,
-    ) -> Receipt:
-        self._runtime.check()
-        message = self._encode(trigger)
-        call.scope = anyio.CancelScope()
-        if deadline is not None:
-            call.limit_to(started + deadline, time.monotonic())
-        await self._runtime.carry(self._layers(), self._request(message, timeout), call)
-        call.conclude(time.time())
-        accepted = call.accepted
-        if accepted is None:
-            raise refusal_of(call, self._credential.known)
-        return receipt_of(call, accepted, message.idempotency_key, time.monotonic() - started, self._credential.known)
+        triggers: Source,
+        *,
+        max_concurrency: int = 20,
+        on_outcome: Callable[[Outcome], object] | None = None,
+        stop_on: tuple[type[BaseException], ...] = (AuthenticationError,),
+        on_key_failure: Literal["continue", "stop"] = "continue",
+        look_ahead: int | None = None,
+    ) -> BatchResult:
+        """Fire many events, and give their outcomes in input order, one for each input.
 
-    def _encode(self, trigger: Trigger) -> Message:
-        settings = self._settings
-        account, config = settings.account(trigger.linked_account_id, trigger.config_id)
-        if account is None and self._credential.kind == "api_key":
-            raise InvalidTriggerError(
-                "no linked account: with an API key, say for which customer the event is (linked_account_id=)"
-            )
-        return encode_trigger(
-            trigger,
-            linked_account_id=account,
-            config_id=config,
-            idempotency=settings.idempotency,
-            encoder=settings.json_encoder,
+        An item that fails raises nothing and cancels no other; see `BatchResult.raise_for_failures`. Each has the
+        client's deadline for itself, which stands still while it waits for the rate limit. Every outcome is kept: for
+        more than memory holds there is `trigger_stream`.
+
+        Cancelled, it stops pulling, gives what is on the wire a second to finish, tells `on_outcome` how each ended,
+        and re-raises the cancellation.
+
+        :param triggers: any iterable or async iterable of `Trigger`.
+        :param max_concurrency: how many are in flight at most. Rate × latency of them use the rate limit to the full.
+        :param on_outcome: is called with each outcome as it completes.
+        :param stop_on: errors after which nothing more is sent: what is in flight finishes, and the rest of the input
+            is drained into outcomes that were not sent (`NotAttemptedError`).
+        :param on_key_failure: "stop" gives up a key's later items after one was not accepted.
+        :param look_ahead: how many items may be pulled ahead of those in flight, to find ones whose `ordering_key` is
+            free. None for 0, and 4 × `max_concurrency` once there are keys.
+        :raises BatchInterruptedError: when `triggers` raised; every outcome so far is in its `.result`.
+        :raises ConfigurationError: for an option that makes no sense.
+        :raises ClientClosedError: when the client is closed already.
+        """
+        options = BatchOptions(
+            max_concurrency=max_concurrency,
+            on_outcome=on_outcome,
+            stop_on=stop_on,
+            on_key_failure=on_key_failure,
+            look_ahead=look_ahead,
         )
+        return await send_all(self._caller, triggers, options)
 
-    def _request(self, message: Message, timeout: dict[str, float | None]) -> httpx.Request:
-        url = self._urls.get(message.slug)
-        if url is None:
-            if len(self._urls) >= _SLUGS_REMEMBERED:
-                self._urls.clear()
-            url = self._event_url.copy_with(raw_path=self._event_url.raw_path + message.slug.encode())
-            self._urls[message.slug] = url
-        length = (b"Content-Length", str(len(message.body)).encode())
-        return httpx.Request(
-            "POST",
-            url,
-            headers=httpx.Headers([*self._headers, length, *message.headers]),
-            stream=httpx.ByteStream(message.body),
-            extensions={"timeout": timeout},
+    def trigger_stream(
+        self,
+        source: Source,
+        *,
+        max_concurrency: int = 20,
+        on_outcome: Callable[[Outcome], object] | None = None,
+        stop_on: tuple[type[BaseException], ...] = (AuthenticationError,),
+        on_key_failure: Literal["continue", "stop"] = "continue",
+        look_ahead: int | None = None,
+        ordered: bool = False,
+    ) -> AbstractAsyncContextManager[AsyncIterator[Outcome]]:
+        """Fire events from a source of any length, and give their outcomes as they complete.
+
+        Use it as `async with client.trigger_stream(rows) as outcomes:` and `async for outcome in outcomes:`. An item is
+        pulled only when there is room, and there is room only when an outcome was taken: at most `max_concurrency`
+        (plus `look_ahead`) are held, however slow the consumer.
+
+        Leaving the block early, or an error in `stop_on`, stops the pulling. What is on the wire gets 5 s to finish,
+        and `on_outcome` is told of each. An exception raised in the block comes out as it was.
+
+        :param source: any iterable or async iterable of `Trigger`.
+        :param ordered: give the outcomes in input order; one that takes long then holds up those behind it.
+        :raises BatchInterruptedError: from the iteration, after the last outcome, when `source` raised.
+        :raises ConfigurationError: for an option that makes no sense. The other options are those of `trigger_many`.
+        """
+        options = BatchOptions(
+            max_concurrency=max_concurrency,
+            on_outcome=on_outcome,
+            stop_on=stop_on,
+            on_key_failure=on_key_failure,
+            look_ahead=look_ahead,
         )
-
-    def _finish(
-        self, call: Call, started: float, receipt: Receipt | None = None, error: RefoldError | None = None
-    ) -> None:
-        delivery = error.delivery if error is not None else call.conclude(time.time())
-        if error is not None:
-            logger.warning("gave up after %d attempts: %s (%s)", call.tried, type(error).__name__, delivery.value)
-        hooks = call.hooks
-        if hooks:
-            from . import hooks as events
-
-            elapsed = time.monotonic() - started
-            hooks.emit(events.CallFinished(call.trigger, delivery, call.tried, elapsed, receipt, error))
+        return OutcomeStream(self._caller, source, options, ordered=ordered).running()
 
     def for_account(self, linked_account_id: str, *, config_id: str | None = None) -> RefoldClient:
         """Give a view of this client for another end customer; session, pool and limiter are shared.
@@ -333,10 +304,10 @@ class RefoldClient:
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
         view._settings = self._settings.changed(options)
-        if options.get("rate_limit", UNSET) is not UNSET:
-            view._limiter = _limiter_of(view._settings)
+        own_limiter = options.get("rate_limit", UNSET) is not UNSET
+        limiter = _limiter_of(view._settings) if own_limiter else self._caller.limiter
+        view._caller = evolve(self._caller, settings=view._settings, limiter=limiter)
         view._is_view = True
-        view._prepare()
         return view
 
     @property

@@ -7,6 +7,7 @@ import httpx
 from ._errors import (
     ClientClosedError,
     DeadlineExceededError,
+    NotAttemptedError,
     RefoldConnectionError,
     RefoldError,
     RefoldTimeoutError,
@@ -54,6 +55,10 @@ def refusal_of(call: Call, secret: str | None) -> RefoldError:
         error = last.error
     elif cut_off and call.interrupted == "closed":
         error = ClientClosedError(f"the client was closed during the call; {_MEANING[delivery]}")
+    elif cut_off and call.interrupted == "stopped" and delivery is Delivery.NOT_SENT:
+        error = NotAttemptedError(f"the batch was stopped before this trigger's turn; {_MEANING[delivery]}")
+    elif cut_off and call.interrupted == "stopped":
+        error = DeadlineExceededError(f"the batch was stopped, and no answer came in time; {_MEANING[delivery]}")
     elif cut_off:
         error = DeadlineExceededError(f"the deadline passed; {_MEANING[delivery]}")
     else:

@@ -26,11 +26,7 @@ class Hooks:
     def __init__(self, hooks: Iterable[Hook] = ()) -> None:
         self._hooks = tuple(hooks)
         for hook in self._hooks:
-            if not callable(hook) or inspect.iscoroutinefunction(hook):
-                raise ConfigurationError(
-                    f"hooks= takes plain callables, not {hook!r}: a hook is also called while a call is being "
-                    "cancelled, when nothing can be awaited. Put the event on a queue and await elsewhere."
-                )
+            check_callback("hooks", hook)
 
     def __bool__(self) -> bool:
         return bool(self._hooks)
@@ -42,3 +38,15 @@ class Hooks:
                 hook(event)
             except Exception:
                 logger.warning("a hook raised on %s; the call goes on", type(event).__name__, exc_info=True)
+
+
+def check_callback(name: str, given: object) -> None:
+    """Refuse what cannot be called from anywhere.
+
+    :raises ConfigurationError: naming the argument.
+    """
+    if not callable(given) or inspect.iscoroutinefunction(given):
+        raise ConfigurationError(
+            f"{name}= takes plain callables, not {given!r}: they are also called while a call is being cancelled, "
+            "when nothing can be awaited. Put what they are given on a queue, and await elsewhere"
+        )

@@ -138,8 +138,8 @@ def test_with_options_checks_and_shares() -> None:
         client.for_account("a\nb")
     view = client.with_options(retry=None, rate_limit=RateLimit(5, 1), hooks=[print], extra_headers={"X-A": "1"})
     assert view.session is client.session
-    assert view._limiter is not client._limiter
-    assert client.with_options(deadline=None)._limiter is client._limiter
+    assert view._caller.limiter is not client._caller.limiter
+    assert client.with_options(deadline=None)._caller.limiter is client._caller.limiter
     assert (view._settings.linked_account_id, view._settings.config_id) == ("a", "c")
     assert client.with_options(config_id="d")._settings.config_id == "d"
 
@@ -148,7 +148,7 @@ def test_a_limiter_can_be_shared() -> None:
     limiter = MemoryRateLimiter(RateLimit(5, 1))
     assert isinstance(limiter, RateLimiter)
     first, second = (RefoldClient(api_key="k", rate_limit=limiter) for _ in range(2))
-    assert first._limiter is second._limiter is limiter
+    assert first._caller.limiter is second._caller.limiter is limiter
 
 
 @pytest.mark.parametrize(

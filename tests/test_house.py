@@ -18,9 +18,9 @@ LAYERS = ["_models", "_errors", "policies", "limiters", "transports", "_client",
 
 ROOMS = {
     "_version": "_models", "_hooks": "_errors", "hooks": "_errors", "_encode": "_errors", "_wire": "_errors",
-    "_credentials": "_errors", "_config": "_client", "_runtime": "_client", "_ending": "_client", "__init__": "_client",
+    "_credentials": "_errors", "_config": "_client", "_runtime": "_client", "_ending": "_client", "_caller": "_client",
+    "_batch": "_client", "__init__": "_client",
 }  # fmt: skip
-UPWARD_FOR_TYPES_ONLY = {("_errors", "_models"), ("_models", "_errors"), ("_hooks", "hooks")}
 
 
 def rooms(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -22,7 +23,7 @@ CALL_KEY = "refold_call"
 class Call:
     """One call: its settings, its attempts so far, and why it was interrupted, if it was.
 
-    :ivar deadline: on the clock of the layers (`time.monotonic`), in seconds; None for no limit.
+    :ivar patient: the deadline stands still while the call waits for the rate limit.
     :ivar retry_within: seconds from the first attempt in which all must have ended, where a window is declared.
     :ivar read_limit: the most bytes of an answer that are read; None leaves the answer to the caller, unread.
     :ivar is_genuine: whether a complete success is really the service's.
@@ -32,14 +33,18 @@ class Call:
     policy: RetryPolicy | None
     trigger: Trigger | None = None
     hooks: Hooks = field(factory=Hooks)
-    deadline: float | None = None
+    patient: bool = False
     retry_within: float | None = None
     read_limit: int | None = None
     is_genuine: Callable[[Attempt], bool] | None = None
     wire_reports: bool = False
     scope: anyio.CancelScope | None = None
-    interrupted: Literal["closed", "cancelled"] | None = None
+    interrupted: Literal["closed", "stopped"] | None = None
+    idempotency_key: str | None = None
     attempts: list[Attempt] = field(factory=list)
+    _seconds_left: float | None = None
+    _ends: float | None = None
+    _window_ends: float | None = None
 
     @property
     def repeats_dropped(self) -> bool:
@@ -64,12 +69,43 @@ class Call:
         if self.scope is not None:
             self.scope.cancel()
 
-    def limit_to(self, end: float, now: float) -> None:
-        """Bring the deadline forward to `end`, if it is later."""
-        if self.deadline is None or end < self.deadline:
-            self.deadline = end
-            if self.scope is not None:
-                self.scope.deadline = min(self.scope.deadline, anyio.current_time() + (end - now))
+    @property
+    def deadline(self) -> float | None:
+        """When the call must have ended, on the clock of the layers (`time.monotonic`); None for no limit."""
+        if self._ends is None or self._window_ends is None:
+            return self._ends if self._window_ends is None else self._window_ends
+        return min(self._ends, self._window_ends)
+
+    def give_time(self, seconds: float | None, now: float) -> None:
+        """Set the deadline; a patient call's clock first runs when it is granted its first slot."""
+        self._seconds_left = seconds
+        if not self.patient:
+            self.run_clock(now)
+
+    def run_clock(self, now: float) -> None:
+        """Let the deadline come nearer, if it stands still."""
+        if self._seconds_left is not None:
+            self._ends = now + self._seconds_left
+            self._seconds_left = None
+            self._tell_scope(now)
+
+    def stop_clock(self, now: float) -> None:
+        """Let the deadline stand still, if the call is patient."""
+        if self.patient and self._ends is not None:
+            self._seconds_left = self._ends - now
+            self._ends = None
+            self._tell_scope(now)
+
+    def end_window(self, end: float, now: float) -> None:
+        """Set the time by which all attempts must have ended, so that the receiver still drops repeats."""
+        if self._window_ends is None or end < self._window_ends:
+            self._window_ends = end
+            self._tell_scope(now)
+
+    def _tell_scope(self, now: float) -> None:
+        if self.scope is not None:
+            end = self.deadline
+            self.scope.deadline = math.inf if end is None else anyio.current_time() + (end - now)
 
     def judge(self, attempt: Attempt, now: float) -> Verdict:
         """Judge an attempt, as it ended or as far as it went, and keep the verdict."""

@@ -36,16 +36,19 @@ class RateLimitTransport(httpx.AsyncBaseTransport):
         :raises PacingTimeoutError: at once, when the wait would pass the call's deadline.
         """
         limiter = self._limiter
-        if limiter is None:
-            return await self._transport.handle_async_request(request)
         call: Call | None = request.extensions.get(CALL_KEY)
+        if limiter is None:
+            self._granted(call, 0.0)
+            return await self._transport.handle_async_request(request)
+        if call is not None:
+            call.stop_clock(time.monotonic())
         deadline = None if call is None else call.deadline
         if isinstance(limiter, MemoryRateLimiter):
             grant = await limiter.reserve(deadline=deadline)
-            self._report_wait(call, grant.waited)
+            self._granted(call, grant.waited)
             response = await self._send(request, grant)
         else:
-            self._report_wait(call, await limiter.acquire(deadline=deadline))
+            self._granted(call, await limiter.acquire(deadline=deadline))
             response = await self._transport.handle_async_request(request)
         if response.status_code == 429:
             headers = response.headers
@@ -70,8 +73,11 @@ class RateLimitTransport(httpx.AsyncBaseTransport):
             grant.dropped()
 
     @staticmethod
-    def _report_wait(call: Call | None, waited: float) -> None:
-        if waited > 0 and call is not None and call.hooks:
+    def _granted(call: Call | None, waited: float) -> None:
+        if call is None:
+            return
+        call.run_clock(time.monotonic())
+        if waited > 0 and call.hooks:
             from .. import hooks as events
 
             call.hooks.emit(events.RateLimitWaited(call.trigger, waited))

@@ -130,7 +130,9 @@ class RetryTransport(httpx.AsyncBaseTransport):
         now = self._clock()
         if call.retry_within is not None and call.tried:
             first = next(a for a in call.attempts if a.on_wire)
-            call.limit_to(first.started + call.retry_within, now)
+            call.end_window(first.started + call.retry_within, now)
+        if verdict.kind is FailureKind.THROTTLED:
+            call.stop_clock(now)  # it is the limiter's pause that is waited out
         remaining = None if call.deadline is None else call.deadline - now
         delay = call.policy.decide(
             verdict,

@@ -1,0 +1,167 @@
+"""Making one call: from a trigger to its ending, with one set of settings."""
+
+from __future__ import annotations
+
+import time
+
+import anyio
+import httpx
+from attrs import define, field
+
+from ._config import DEFAULT_HEADERS, Settings
+from ._credentials import Credential
+from ._ending import receipt_of, refusal_of
+from ._errors import InvalidTriggerError, RefoldError
+from ._hooks import logger
+from ._models import UNSET, Receipt, Trigger, Unset
+from ._runtime import Runtime
+from ._wire import MAX_RESPONSE_BYTES, Message, encode_trigger, is_genuine
+from .limiters import MemoryRateLimiter, RateLimiter
+from .policies.budget import RetryBudget
+from .policies.retry import RetryPolicy
+from .transports._call import Call
+from .transports._credentials import CredentialTransport
+from .transports.concurrency import ConcurrencyTransport
+from .transports.rate_limit import RateLimitTransport
+from .transports.retry import RetryTransport
+
+_SLUGS_REMEMBERED = 256
+
+
+@define(eq=False)
+class Caller:
+    """Makes the calls of a client, or of a view of it: the policies over the session, and what is done once."""
+
+    runtime: Runtime
+    credential: Credential = field(repr=False)
+    event_url: httpx.URL
+    settings: Settings
+    limiter: RateLimiter | None
+    budget: RetryBudget
+    max_connections: int | None
+    _headers: tuple[tuple[bytes, bytes], ...] = field(init=False, repr=False)
+    _urls: dict[str, httpx.URL] = field(init=False, factory=dict)
+    _stack: RetryTransport | None = field(init=False, default=None)
+    _generation: int = field(init=False, default=-1)
+
+    def __attrs_post_init__(self) -> None:
+        extra = {name.lower() for name, _ in self.settings.extra_headers}
+        defaults = [header for header in DEFAULT_HEADERS if header[0].lower() not in extra]
+        self._headers = ((b"Host", self.event_url.netloc), *defaults, *self.settings.extra_headers)
+
+    def new_call(self, trigger: Trigger, retry: RetryPolicy | None | Unset = UNSET, *, patient: bool = False) -> Call:
+        """Begin a call.
+
+        :param patient: its deadline does not run while it waits for the rate limit, as in batches.
+        """
+        settings = self.settings
+        return Call(
+            policy=settings.retry if retry is UNSET else retry,
+            trigger=trigger,
+            hooks=settings.hooks,
+            retry_within=None if settings.idempotency is None else settings.idempotency.retry_within,
+            read_limit=MAX_RESPONSE_BYTES,
+            is_genuine=is_genuine,
+            wire_reports=True,
+            patient=patient,
+        )
+
+    async def settle(
+        self, trigger: Trigger, call: Call, timeout: dict[str, float | None], deadline: float | None
+    ) -> Receipt | RefoldError:
+        """Make the call and give its ending; only cancellation is raised, as it came, once the hooks were told."""
+        started = time.monotonic()
+        ending: Receipt | RefoldError
+        try:
+            ending = await self._fire(trigger, call, timeout, deadline, started)
+        except RefoldError as error:
+            ending = error
+        except BaseException:  # cancelled: told to the hooks, and re-raised as it came
+            self._finish(call, started, None)
+            raise
+        if isinstance(ending, RefoldError):
+            ending.trigger = trigger
+        self._finish(call, started, ending)
+        return ending
+
+    async def _fire(
+        self,
+        trigger: Trigger,
+        call: Call,
+        timeout: dict[str, float | None],
+        deadline: float | None,
+        started: float,
+    ) -> Receipt | RefoldError:
+        self.runtime.check()
+        message = self.encode(trigger)
+        call.idempotency_key = message.idempotency_key
+        call.scope = anyio.CancelScope()
+        call.give_time(deadline, started)
+        await self.runtime.carry(self._layers(), self._request(message, timeout), call)
+        call.conclude(time.time())
+        accepted = call.accepted
+        if accepted is None:
+            return refusal_of(call, self.credential.known)
+        return receipt_of(call, accepted, message.idempotency_key, time.monotonic() - started, self.credential.known)
+
+    def encode(self, trigger: Trigger) -> Message:
+        """Check a trigger, and turn it into what would be sent.
+
+        :raises InvalidTriggerError: for what could not be sent.
+        """
+        settings = self.settings
+        account, config = settings.account(trigger.linked_account_id, trigger.config_id)
+        if account is None and self.credential.kind == "api_key":
+            raise InvalidTriggerError(
+                "no linked account: with an API key, say for which customer the event is (linked_account_id=)"
+            )
+        return encode_trigger(
+            trigger,
+            linked_account_id=account,
+            config_id=config,
+            idempotency=settings.idempotency,
+            encoder=settings.json_encoder,
+        )
+
+    def _layers(self) -> RetryTransport:
+        """Give the policies over the session, built anew when the session was."""
+        runtime = self.runtime
+        if self._stack is None or self._generation != runtime.generation:
+            if self._generation not in (-1, runtime.generation) and isinstance(self.limiter, MemoryRateLimiter):
+                self.limiter.reset_waiters()
+            wire: httpx.AsyncBaseTransport = RateLimitTransport(runtime.wire, limiter=self.limiter)
+            slots = runtime.slots(self.max_connections)
+            wire = wire if slots is None else ConcurrencyTransport(wire, slots=slots)
+            wire = CredentialTransport(wire, self.credential)
+            self._stack = RetryTransport(wire, policy=self.settings.retry, budget=self.budget)
+            self._generation = runtime.generation
+        return self._stack
+
+    def _request(self, message: Message, timeout: dict[str, float | None]) -> httpx.Request:
+        url = self._urls.get(message.slug)
+        if url is None:
+            if len(self._urls) >= _SLUGS_REMEMBERED:
+                self._urls.clear()
+            url = self.event_url.copy_with(raw_path=self.event_url.raw_path + message.slug.encode())
+            self._urls[message.slug] = url
+        length = (b"Content-Length", str(len(message.body)).encode())
+        return httpx.Request(
+            "POST",
+            url,
+            headers=httpx.Headers([*self._headers, length, *message.headers]),
+            stream=httpx.ByteStream(message.body),
+            extensions={"timeout": timeout},
+        )
+
+    def _finish(self, call: Call, started: float, ending: Receipt | RefoldError | None) -> None:
+        error = ending if isinstance(ending, RefoldError) else None
+        delivery = error.delivery if error is not None else call.conclude(time.time())
+        if error is not None:
+            logger.warning("gave up after %d attempts: %s (%s)", call.tried, type(error).__name__, delivery.value)
+        if call.hooks:
+            from . import hooks as events
+
+            elapsed = time.monotonic() - started
+            receipt = None if error is not None else ending
+            assert not isinstance(receipt, RefoldError)
+            call.hooks.emit(events.CallFinished(call.trigger, delivery, call.tried, elapsed, receipt, error))
