@@ -1,0 +1,99 @@
+"""Transports that are closed behind each test, on either loop, and a look at what they have left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trustme
+
+from .wire import NOTHING, WIRE, make_wire, settled
+
+LOOPS = {"asyncio": {}, "uvloop": {"use_uvloop": True}}
+
+MakeTransport = Callable[..., httpx.AsyncHTTPTransport]
+
+
+@pytest.fixture(params=LOOPS)
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    return "asyncio", LOOPS[request.param]
+
+
+@pytest.fixture(autouse=True)
+async def _nothing_is_left(anyio_backend: Any) -> AsyncIterator[None]:
+    """Fail a test that leaves a socket or a task behind."""
+    before = open_sockets()
+    yield
+    loop = asyncio.get_running_loop()
+    end = loop.time() + 2.0
+    while (left := (open_sockets() - before, other_tasks())) != (0, set()):
+        if loop.time() > end:
+            pytest.fail(f"left behind: {left[0]} sockets, tasks {left[1]}")
+        await asyncio.sleep(0.005)
+
+
+def open_sockets() -> int:
+    """Count the open sockets of this process; 0 where the system does not say."""
+    listed = Path("/proc/self/fd")
+    count = 0
+    for entry in listed.iterdir() if listed.exists() else ():
+        with contextlib.suppress(FileNotFoundError):  # the descriptor of this very listing
+            count += str(entry.readlink()).startswith("socket:")
+    return count
+
+
+def other_tasks() -> set[asyncio.Task[Any]]:
+    """Give the tasks that run beside the current one, without the test runner's own."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    return {task for task in tasks if task is not None and "TestRunner" not in repr(task)}
+
+
+@pytest.fixture
+async def make_transport() -> AsyncIterator[MakeTransport]:
+    """Make transports as `make_transport(**arguments)`; each must hold nothing once it is closed."""
+    made: list[httpx.AsyncHTTPTransport] = []
+
+    def make(**options: Any) -> httpx.AsyncHTTPTransport:
+        made.append(make_wire(**options))
+        return made[-1]
+
+    yield make
+    for transport in made:
+        await transport.aclose()
+        assert await settled(transport, NOTHING) == NOTHING
+
+
+@pytest.fixture
+def transport(make_transport: MakeTransport) -> httpx.AsyncHTTPTransport:
+    """Give one without a limit on connections."""
+    return make_transport(limits=httpx.Limits(max_connections=None, max_keepalive_connections=None))
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """Make a certificate authority, for the servers and for whom trusts them."""
+    return trustme.CA()
+
+
+@pytest.fixture
+def server_tls(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1", "localhost", "sni.test").configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def client_tls(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+needs_ours = pytest.mark.skipif(WIRE == "httpx", reason="a promise of our own wire")
+"""For what the stock wire cannot do, or hangs at."""

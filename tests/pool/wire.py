@@ -1,0 +1,119 @@
+"""The client's side: the transport under test, one exchange over it, and what is left of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterable, Iterable
+from typing import Any, NamedTuple
+
+import httpx
+from attrs import frozen
+
+WIRE = os.environ.get("POOL_TESTS_WIRE", "pool")
+"""Which transport is tested: ours, or `httpx` for the stock one."""
+
+GUARD = 8.0
+"""Seconds after which an exchange counts as hung; every timeout in these tests is far shorter."""
+
+Headers = Iterable[tuple[bytes | str, bytes | str]]
+
+
+class State(NamedTuple):
+    """How many connections a pool has, by what they do, and how many requests wait for one."""
+
+    connections: int
+    idle: int
+    active: int
+    connecting: int
+    waiting: int
+
+
+NOTHING = State(0, 0, 0, 0, 0)
+ONE_IDLE = State(1, 1, 0, 0, 0)
+
+
+def make_wire(wire: str = WIRE, **options: Any) -> httpx.AsyncHTTPTransport:
+    """Make the transport under test, or the other one."""
+    if wire == "httpx":
+        return httpx.AsyncHTTPTransport(**options)
+    from refold_async.transports import PoolTransport
+
+    return PoolTransport(**options)
+
+
+def state_of(transport: Any) -> State:
+    """Count what a transport holds, ours or httpx's own."""
+    state = getattr(transport, "state", None)
+    if state is not None:
+        return State(state.connections, state.idle, state.active, state.connecting, state.waiting)
+    pool = transport._pool
+    idle = sum(connection.is_idle() for connection in pool._connections)
+    waiting = sum(request.is_queued() for request in pool._requests)
+    active = len(pool._requests) - waiting
+    return State(len(pool._connections), idle, active, 0, waiting)
+
+
+@frozen
+class Answer:
+    """A response, read to its end."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+    reason: bytes = b""
+    version: bytes = b"HTTP/1.1"
+
+
+def request_of(
+    url: str,
+    *,
+    method: str = "GET",
+    headers: Headers = (),
+    content: bytes | AsyncIterable[bytes] | None = None,
+    timeout: float | dict[str, float | None] | None = 3.0,
+    **extensions: Any,
+) -> httpx.Request:
+    """Build a request as a caller of the transport would."""
+    times = timeout if isinstance(timeout, dict) else httpx.Timeout(timeout).as_dict()
+    return httpx.Request(
+        method, url, headers=list(headers), content=content, extensions={"timeout": times, **extensions}
+    )
+
+
+async def exchange(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> Answer:
+    """Send a request and read its answer; closed in any case."""
+    async with asyncio.timeout(GUARD):
+        response = await transport.handle_async_request(request)
+        try:
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+            body = b"".join([part async for part in response.stream])
+        finally:
+            await response.aclose()
+    extensions = response.extensions
+    return Answer(
+        response.status_code, response.headers.raw, body, extensions["reason_phrase"], extensions["http_version"]
+    )
+
+
+async def outcome(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> Answer | httpx.TransportError:
+    """Send a request; give its answer, or httpx's own error. Any other exception is a failure of the test."""
+    try:
+        return await exchange(transport, request)
+    except httpx.TransportError as error:
+        return error
+
+
+async def turns(count: int) -> None:
+    """Let the event loop go round."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def settled(transport: Any, expected: State, *, within: float = 2.0) -> State:
+    """Give the state once it is as expected; or as it is, when that takes too long."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + within
+    while state_of(transport) != expected and loop.time() < end:
+        await asyncio.sleep(0.002)
+    return state_of(transport)
