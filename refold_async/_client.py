@@ -17,10 +17,10 @@ from ._config import (
     Options,
     Settings,
     TimeoutTypes,
+    base_of,
     check_deadline,
     check_retry,
     check_timeout,
-    check_verify,
     event_url,
     find_credential,
     first_settings,
@@ -30,13 +30,10 @@ from ._errors import AuthenticationError, ConfigurationError, RefoldError
 from ._hooks import Hook
 from ._models import UNSET, BatchResult, Idempotency, JSONEncoder, Outcome, RateLimit, Receipt, Trigger, Unset
 from ._runtime import Runtime
-from ._wire import EVENT_PATH
+from ._session import Wire, session_maker
 from .limiters import MemoryRateLimiter, RateLimiter
 from .policies.budget import RetryBudget
 from .policies.retry import RetryPolicy
-
-KEEPALIVE_EXPIRY = 4.0
-"""Seconds an idle connection is kept. Node servers close theirs at 5, and a request must not meet that close."""
 
 
 class RefoldClient:
@@ -65,7 +62,8 @@ class RefoldClient:
     :param hooks: callables that are given each event of `refold_async.hooks`.
     :param http_client: an `httpx.AsyncClient` to send through; it is never closed here, and its proxies, hooks and
         auth hold. One that re-sends requests by itself voids the verdicts.
-    :param transport: an `httpx.AsyncBaseTransport` to use as the wire, below the policies.
+    :param transport: an `httpx.AsyncBaseTransport` to use as the wire, below the policies; or "httpx" for the stock
+        one in place of `PoolTransport`, as `REFOLD_TRANSPORT=httpx` does too.
     :raises ConfigurationError: for settings that make no sense together; the message names the cure.
     """
 
@@ -89,7 +87,7 @@ class RefoldClient:
         json_encoder: JSONEncoder | None = None,
         hooks: Iterable[Hook] = (),
         http_client: httpx.AsyncClient | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: Wire | None = None,
     ) -> None:
         self._credential = find_credential(api_key, session_token)
         self._event_url = event_url(base_url)
@@ -114,11 +112,15 @@ class RefoldClient:
                 f"max_connections must be 1 or more, or None for no limit, not {max_connections!r}"
             )
         self._max_connections = max_connections
-        session = _check_session(http_client, transport, verify, proxy)
-        self._runtime = Runtime(
-            (lambda: session) if session is not None else self._session_maker(transport, verify, proxy),
-            owned=session is None,
+        make_session = session_maker(
+            http_client=http_client,
+            transport=transport,
+            verify=verify,
+            proxy=proxy,
+            base_url=base_of(self._event_url),
+            max_connections=max_connections,
         )
+        self._runtime = Runtime(make_session, owned=http_client is None)
         self._is_view = False
         self._caller = Caller(
             self._runtime,
@@ -129,32 +131,6 @@ class RefoldClient:
             RetryBudget(),
             max_connections,
         )
-
-    def _session_maker(
-        self,
-        transport: httpx.AsyncBaseTransport | None,
-        verify: bool | str | ssl.SSLContext,
-        proxy: str | httpx.URL | httpx.Proxy | None,
-    ) -> Any:
-        context = check_verify(verify)
-        limits = httpx.Limits(
-            max_connections=self._max_connections,
-            max_keepalive_connections=self._max_connections,
-            keepalive_expiry=KEEPALIVE_EXPIRY,
-        )
-        base = self._event_url.copy_with(raw_path=self._event_url.raw_path.removesuffix(EVENT_PATH.encode()) or b"/")
-
-        def make() -> httpx.AsyncClient:
-            return httpx.AsyncClient(
-                base_url=base,
-                verify=context,
-                proxy=proxy,
-                limits=limits,
-                transport=transport,
-                follow_redirects=False,
-            )
-
-        return make
 
     async def trigger(
         self,
@@ -346,20 +322,6 @@ class RefoldClient:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a RefoldClient does not pickle: it holds a credential and open connections. Make one anew")
-
-
-def _check_session(
-    http_client: httpx.AsyncClient | None, transport: httpx.AsyncBaseTransport | None, verify: Any, proxy: Any
-) -> httpx.AsyncClient | None:
-    if http_client is None:
-        if transport is not None and not isinstance(transport, httpx.AsyncBaseTransport):
-            raise ConfigurationError(f"transport must be an httpx.AsyncBaseTransport, not {type(transport).__name__}")
-        return None
-    if not isinstance(http_client, httpx.AsyncClient):
-        raise ConfigurationError(f"http_client must be an httpx.AsyncClient, not {type(http_client).__name__}")
-    if transport is not None or proxy is not None or verify is not True:
-        raise ConfigurationError("http_client brings its own transport, proxy and verify: set those on it")
-    return http_client
 
 
 def _limiter_of(settings: Settings) -> RateLimiter | None:

@@ -264,6 +264,11 @@ def event_url(base_url: str | httpx.URL | None) -> httpx.URL:
     return url.copy_with(raw_path=url.raw_path.rstrip(b"/") + EVENT_PATH.encode())
 
 
+def base_of(event_url: httpx.URL) -> httpx.URL:
+    """Give the base URL again, of the URL that `event_url` gave."""
+    return event_url.copy_with(raw_path=event_url.raw_path.removesuffix(EVENT_PATH.encode()) or b"/")
+
+
 DEFAULT_HEADERS = (
     (b"Accept", b"application/json"),
     (b"Accept-Encoding", b"gzip, deflate"),

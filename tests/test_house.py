@@ -19,7 +19,7 @@ LAYERS = ["_models", "_errors", "policies", "limiters", "transports", "_client",
 ROOMS = {
     "_version": "_models", "_hooks": "_errors", "hooks": "_errors", "_encode": "_errors", "_wire": "_errors",
     "_credentials": "_errors", "_config": "_client", "_runtime": "_client", "_ending": "_client", "_caller": "_client",
-    "_batch": "_client", "__init__": "_client",
+    "_batch": "_client", "_session": "_client", "__init__": "_client",
 }  # fmt: skip
 
 

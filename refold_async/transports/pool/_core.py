@@ -1,0 +1,81 @@
+"""The pool as httpcore's users see it: what wraps, replaces or inspects httpcore's pool finds one here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpcore
+import httpx
+
+from .._stock import is_original
+from ._engine import Engine, origin_of
+from ._exchange import BodyStream, Exchange
+from ._outgoing import Outgoing
+
+
+class CorePool(httpcore.AsyncConnectionPool):
+    """Looks like httpcore's pool to whoever wraps, replaces or inspects one, and sends over the engine where it can."""
+
+    def __init__(self, engine: Engine) -> None:
+        limits = engine.limits
+        super().__init__(
+            max_connections=limits.max_connections,
+            max_keepalive_connections=limits.max_keepalive_connections,
+            keepalive_expiry=limits.keepalive_expiry,
+            local_address=engine.local_address,
+            uds=engine.uds,
+            socket_options=engine.socket_options,
+        )
+        self._engine = engine
+
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+        engine, url = self._engine, request.url
+        if (
+            is_original(httpcore.AsyncConnectionPool.handle_async_request, "httpcore")
+            and isinstance(request.stream, httpx.AsyncByteStream)
+            and engine.serves(url.scheme, request.extensions)
+        ):
+            outgoing = Outgoing(request.method, url.target, request.headers, request.stream)
+            if not outgoing.is_unusual:
+                origin = origin_of(url.scheme, url.host, url.port, request.extensions)
+                exchange = await engine.send(outgoing, origin, request.extensions)
+                assert exchange.status is not None
+                assert exchange.headers is not None
+                return httpcore.Response(
+                    exchange.status,
+                    headers=exchange.headers.raw,
+                    content=BodyStream(exchange),
+                    extensions=response_extensions(exchange),
+                )
+        if url.scheme == b"https":
+            self._ssl_context = engine.tls_context()
+        return await super().handle_async_request(request)
+
+    async def aclose(self) -> None:
+        try:
+            await self._engine.aclose()
+        finally:
+            await super().aclose()
+
+
+def response_extensions(exchange: Exchange) -> dict[str, Any]:
+    """Give what httpx expects beside status, headers and body."""
+    return {
+        "http_version": exchange.version,
+        "reason_phrase": exchange.reason,
+        "network_stream": NetworkStream(exchange),
+    }
+
+
+class NetworkStream(httpcore.AsyncNetworkStream):
+    """What is known of the connection underneath; it cannot be read or written past the exchange."""
+
+    __slots__ = ("_exchange",)
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def get_extra_info(self, info: str) -> Any:
+        """Give `client_addr`, `server_addr`, `ssl_object` or `socket`; None for what is not known."""
+        names = {"client_addr": "sockname", "server_addr": "peername"}
+        return self._exchange.get_extra_info(names.get(info, info))
