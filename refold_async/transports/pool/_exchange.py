@@ -204,11 +204,14 @@ class Exchange:
             self._trailers += 1
 
     def on_headers_complete(self) -> None:
-        """Ask whether the connection may be used again, while httptools knows."""
-        self.keep_alive = self._parser.should_keep_alive()
+        """Ask whether the connection may be used again, while httptools knows. What a further answer says is nothing."""
+        if self.status is None:
+            self.keep_alive = self._parser.should_keep_alive()
 
     def on_body(self, data: bytes) -> None:
-        """Keep a piece of the body."""
+        """Keep a piece of the body; after its end it is that of an answer nobody has asked for."""
+        if self.complete:
+            return
         self._body_bytes += len(data)
         self._on_bytes(data)
 
