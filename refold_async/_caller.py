@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-import anyio
 import httpx
 from attrs import define, field
 
@@ -21,6 +20,7 @@ from .policies.budget import RetryBudget
 from .policies.retry import RetryPolicy
 from .transports._call import Call
 from .transports._credentials import CredentialTransport
+from .transports._scope import new_scope
 from .transports.concurrency import ConcurrencyTransport
 from .transports.rate_limit import RateLimitTransport
 from .transports.retry import RetryTransport
@@ -95,7 +95,7 @@ class Caller:
         self.runtime.check()
         message = self.encode(trigger)
         call.idempotency_key = message.idempotency_key
-        call.scope = anyio.CancelScope()
+        call.scope = new_scope()
         call.give_time(deadline, started)
         await self.runtime.carry(self._layers(), self._request(message, timeout), call)
         call.conclude(time.time())

@@ -45,8 +45,9 @@ class Answer(Protocol):
     body: bytearray
     complete: bool
 
-    @property
-    def headers(self) -> Mapping[str, str]: ...
+    def header(self, name: bytes) -> str | None:
+        """Give a header, by its name in lower case."""
+        ...
 
 
 @frozen
@@ -151,7 +152,8 @@ def _new_key() -> str:
 def decoded_body(answer: Answer) -> bytes | None:
     """Give the body without its compression; None where that is corrupt, unknown, or inflates beyond all measure."""
     raw = bytes(answer.body)
-    coding = answer.headers.get("content-encoding", "identity").strip().lower()
+    said = answer.header(b"content-encoding")
+    coding = "" if said is None else said.strip().lower()
     if coding in ("", "identity") or not raw:
         return raw
     if coding not in ("gzip", "x-gzip", "deflate"):
@@ -253,5 +255,5 @@ def _text(fields: Mapping[str, Any], *names: str) -> str | None:
 
 
 def _request_id(fields: Mapping[str, Any], answer: Answer, secret: str | None) -> str | None:
-    found = _text(fields, "request_id") or answer.headers.get("x-request-id")
+    found = _text(fields, "request_id") or answer.header(b"x-request-id")
     return None if found is None else redact(found.encode("utf-8", "replace"), secret).decode("utf-8", "replace")

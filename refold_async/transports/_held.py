@@ -21,6 +21,22 @@ class HeldStream(httpx.AsyncByteStream):
         try:
             await self._stream.aclose()
         finally:
-            release, self._release = self._release, None
-            if release is not None:
-                release()
+            self._let_go()
+
+    def close_now(self) -> bool:
+        """Close without waiting, where the stream underneath can; give whether it could."""
+        if close_now(self._stream):
+            self._let_go()
+            return True
+        return False
+
+    def _let_go(self) -> None:
+        release, self._release = self._release, None
+        if release is not None:
+            release()
+
+
+def close_now(stream: object) -> bool:
+    """Close a stream without waiting, if it is one that can; give whether it was."""
+    close = getattr(stream, "close_now", None)
+    return close is not None and close() is not False
