@@ -12,6 +12,7 @@ from attrs import define, field
 
 from .._models import Delivery
 from ..policies.verdict import TAKEN, Classifier, FailureKind, Verdict, classify_status
+from ._held import take_now
 
 ATTEMPT_KEY = "refold_attempt"
 """Where a request's `extensions` carry its `Attempt`, from the retry layer to the wire."""
@@ -50,6 +51,7 @@ class Attempt:
     :ivar raw_headers: those of the answer, as they came.
     :ivar body: what arrived of the answer's body, as it came over the wire.
     :ivar complete: whether the body came to its end.
+    :ivar document: the body as the JSON object it is, once it was parsed.
     :ivar on_send: called when the request is about to be written.
     :ivar reclaim: takes back from the wire what a broken off attempt has left there.
     """
@@ -62,6 +64,7 @@ class Attempt:
     raw_headers: Sequence[tuple[bytes, bytes]] = field(default=(), repr=False)
     body: bytearray = field(factory=bytearray, repr=False)
     complete: bool = False
+    document: dict[str, Any] | None = field(default=None, repr=False)
     error: Exception | None = field(default=None, repr=False)
     response: httpx.Response | None = field(default=None, repr=False)
     verdict: Verdict | None = None
@@ -94,6 +97,11 @@ class Attempt:
             self.complete = True
             return
         assert isinstance(response.stream, httpx.AsyncByteStream)
+        whole = take_now(response.stream)
+        if whole is not None:
+            self.body += whole[:limit]
+            self.complete = len(whole) <= limit
+            return
         async for chunk in response.stream:
             self.body += chunk
             if len(self.body) > limit:

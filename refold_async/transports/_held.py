@@ -23,6 +23,10 @@ class HeldStream(httpx.AsyncByteStream):
         finally:
             self._let_go()
 
+    def take_now(self) -> bytes | None:
+        """Give all of it, where the stream underneath has it all already."""
+        return take_now(self._stream)
+
     def close_now(self) -> bool:
         """Close without waiting, where the stream underneath can; give whether it could."""
         if close_now(self._stream):
@@ -34,6 +38,12 @@ class HeldStream(httpx.AsyncByteStream):
         release, self._release = self._release, None
         if release is not None:
             release()
+
+
+def take_now(stream: object) -> bytes | None:
+    """Give all of a stream at once, if it is one that can and has arrived in full; else None, and nothing is taken."""
+    take = getattr(stream, "take_now", None)
+    return None if take is None else take()
 
 
 def close_now(stream: object) -> bool:

@@ -126,7 +126,7 @@ class RetryTransport(httpx.AsyncBaseTransport):
                 await _close(response, attempt)
 
     def _delay(self, call: Call, attempt: Attempt, verdict: Verdict) -> float | None:
-        if call.policy is None or call.interrupted or isinstance(attempt.error, RefoldError):
+        if verdict.kind is None or call.policy is None or call.interrupted or isinstance(attempt.error, RefoldError):
             return None
         now = self._clock()
         if call.retry_within is not None and call.tried:

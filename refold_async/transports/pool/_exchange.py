@@ -278,6 +278,14 @@ class Exchange:
             self._connection.resume_reading()
         return data
 
+    def take_now(self) -> bytes | None:
+        """Give what is left of the body, if all of it has arrived; None where there is more to come."""
+        if not self.complete:
+            return None
+        data = b"".join(self._chunks)
+        self._chunks.clear()
+        return data
+
     def abandon(self) -> None:
         """Give up what is left of the answer; what is not at its end takes the connection with it."""
         self._chunks.clear()
@@ -301,6 +309,10 @@ class BodyStream(httpx.AsyncByteStream):
         if data is None:
             raise StopAsyncIteration
         return data
+
+    def take_now(self) -> bytes | None:
+        """Give what is left of the body, if all of it has arrived; None where there is more to come."""
+        return self._exchange.take_now()
 
     def close_now(self) -> None:
         """Give the connection up if the body was not read to its end. Once is enough, more does no harm."""
