@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
-import anyio
 import httpx
 from attrs import define, field
 
@@ -15,17 +15,19 @@ from ._errors import InvalidTriggerError, RefoldError
 from ._hooks import logger
 from ._models import UNSET, Receipt, Trigger, Unset
 from ._runtime import Runtime
-from ._wire import MAX_RESPONSE_BYTES, Message, encode_trigger, is_genuine
+from ._wire import MAX_RESPONSE_BYTES, Message, account_headers, encode_trigger, is_genuine
 from .limiters import MemoryRateLimiter, RateLimiter
 from .policies.budget import RetryBudget
 from .policies.retry import RetryPolicy
 from .transports._call import Call
 from .transports._credentials import CredentialTransport
+from .transports._scope import new_scope
 from .transports.concurrency import ConcurrencyTransport
 from .transports.rate_limit import RateLimitTransport
 from .transports.retry import RetryTransport
 
-_SLUGS_REMEMBERED = 256
+_REMEMBERED = 1024
+"""Slugs and accounts whose parts of a request are kept ready."""
 
 
 @define(eq=False)
@@ -39,7 +41,8 @@ class Caller:
     limiter: RateLimiter | None
     budget: RetryBudget
     max_connections: int | None
-    _headers: tuple[tuple[bytes, bytes], ...] = field(init=False, repr=False)
+    _common_headers: tuple[tuple[bytes, bytes], ...] = field(init=False, repr=False)
+    _headers: dict[tuple[str | None, str | None], httpx.Headers] = field(init=False, factory=dict, repr=False)
     _urls: dict[str, httpx.URL] = field(init=False, factory=dict)
     _stack: RetryTransport | None = field(init=False, default=None)
     _generation: int = field(init=False, default=-1)
@@ -47,7 +50,8 @@ class Caller:
     def __attrs_post_init__(self) -> None:
         extra = {name.lower() for name, _ in self.settings.extra_headers}
         defaults = [header for header in DEFAULT_HEADERS if header[0].lower() not in extra]
-        self._headers = ((b"Host", self.event_url.netloc), *defaults, *self.settings.extra_headers)
+        length = (b"Content-Length", b"0")  # has its place here, and its value from each call
+        self._common_headers = ((b"Host", self.event_url.netloc), *defaults, *self.settings.extra_headers, length)
 
     def new_call(self, trigger: Trigger, retry: RetryPolicy | None | Unset = UNSET, *, patient: bool = False) -> Call:
         """Begin a call.
@@ -93,35 +97,36 @@ class Caller:
         started: float,
     ) -> Receipt | RefoldError:
         self.runtime.check()
-        message = self.encode(trigger)
+        message, headers = self.encode(trigger)
         call.idempotency_key = message.idempotency_key
-        call.scope = anyio.CancelScope()
+        call.scope = new_scope()
         call.give_time(deadline, started)
-        await self.runtime.carry(self._layers(), self._request(message, timeout), call)
+        await self.runtime.carry(self._layers(), self._request(message, headers, timeout), call)
         call.conclude(time.time())
         accepted = call.accepted
         if accepted is None:
             return refusal_of(call, self.credential.known)
         return receipt_of(call, accepted, message.idempotency_key, time.monotonic() - started, self.credential.known)
 
-    def encode(self, trigger: Trigger) -> Message:
-        """Check a trigger, and turn it into what would be sent.
+    def encode(self, trigger: Trigger) -> tuple[Message, httpx.Headers]:
+        """Check a trigger, and turn it into what would be sent: the message, and the headers of its account.
 
         :raises InvalidTriggerError: for what could not be sent.
         """
         settings = self.settings
-        account, config = settings.account(trigger.linked_account_id, trigger.config_id)
-        if account is None and self.credential.kind == "api_key":
+        account = settings.account(trigger.linked_account_id, trigger.config_id)
+        if account[0] is None and self.credential.kind == "api_key":
             raise InvalidTriggerError(
                 "no linked account: with an API key, say for which customer the event is (linked_account_id=)"
             )
-        return encode_trigger(
-            trigger,
-            linked_account_id=account,
-            config_id=config,
-            idempotency=settings.idempotency,
-            encoder=settings.json_encoder,
-        )
+        try:
+            headers = self._headers.get(account)
+        except TypeError:  # an id that is a list, say: it is refused below
+            headers = None
+        if headers is None:
+            headers = httpx.Headers([*self._common_headers, *account_headers(*account)])
+            _remember(self._headers, account, headers)
+        return encode_trigger(trigger, idempotency=settings.idempotency, encoder=settings.json_encoder), headers
 
     def _layers(self) -> RetryTransport:
         """Give the policies over the session, built anew when the session was."""
@@ -137,20 +142,19 @@ class Caller:
             self._generation = runtime.generation
         return self._stack
 
-    def _request(self, message: Message, timeout: dict[str, float | None]) -> httpx.Request:
+    def _request(
+        self, message: Message, account_headers: httpx.Headers, timeout: dict[str, float | None]
+    ) -> httpx.Request:
         url = self._urls.get(message.slug)
         if url is None:
-            if len(self._urls) >= _SLUGS_REMEMBERED:
-                self._urls.clear()
             url = self.event_url.copy_with(raw_path=self.event_url.raw_path + message.slug.encode())
-            self._urls[message.slug] = url
-        length = (b"Content-Length", str(len(message.body)).encode())
+            _remember(self._urls, message.slug, url)
+        headers = httpx.Headers(account_headers, encoding="latin-1")
+        headers["Content-Length"] = str(len(message.body))
+        for name, value in message.headers:
+            headers[name] = value
         return httpx.Request(
-            "POST",
-            url,
-            headers=httpx.Headers([*self._headers, length, *message.headers]),
-            stream=httpx.ByteStream(message.body),
-            extensions={"timeout": timeout},
+            "POST", url, headers=headers, stream=httpx.ByteStream(message.body), extensions={"timeout": timeout}
         )
 
     def _finish(self, call: Call, started: float, ending: Receipt | RefoldError | None) -> None:
@@ -165,3 +169,9 @@ class Caller:
             receipt = None if error is not None else ending
             assert not isinstance(receipt, RefoldError)
             call.hooks.emit(events.CallFinished(call.trigger, delivery, call.tried, elapsed, receipt, error))
+
+
+def _remember(known: dict[Any, Any], key: object, value: object) -> None:
+    if len(known) >= _REMEMBERED:
+        known.clear()
+    known[key] = value

@@ -41,8 +41,12 @@ class Credential:
         """The secret as it was last used, to blot it out of what a server says."""
         return self._known
 
-    async def header(self) -> tuple[bytes, bytes]:
-        """Give the header that carries the credential.
+    def fixed_header(self) -> tuple[str, str] | None:
+        """Give the header that carries the credential, unless it has to be asked for."""
+        return None if self._source is not None else self._header()
+
+    async def header(self) -> tuple[str, str]:
+        """Give the header that carries the credential, asking for it anew where it rotates.
 
         :raises ConfigurationError: when the callable fails or gives what cannot be a credential.
         """
@@ -59,10 +63,13 @@ class Credential:
             del value
             if problem is not None:
                 raise ConfigurationError(f"{self.kind} {problem}")
+        return self._header()
+
+    def _header(self) -> tuple[str, str]:
         assert self._known is not None
         if self.kind == "api_key":
-            return b"x-api-key", self._known.encode("ascii")
-        return b"Authorization", b"Bearer " + self._known.encode("ascii")
+            return "x-api-key", self._known
+        return "Authorization", f"Bearer {self._known}"
 
     def _keep(self, value: object) -> str | None:
         """Keep the value if it can be a credential; if not, say why. What raises must not have it as a local."""

@@ -15,6 +15,7 @@ from ._errors import ClientClosedError, ConfigurationError
 from .transports._attempt import Attempt
 from .transports._call import Call
 from .transports._session import SessionTransport
+from .transports._slots import Slots
 from .transports.retry import RetryTransport
 
 _CLEANUP_GRACE = 2.0
@@ -39,7 +40,7 @@ class Runtime:
         self.session = make_session()
         self.wire = SessionTransport(self.session, owned=owned)
         self.generation = 0
-        self._slots: anyio.Semaphore | None = None
+        self._slots: Slots | None = None
 
     @property
     def closed(self) -> bool:
@@ -75,10 +76,10 @@ class Runtime:
             self.generation += 1
         self._loop = loop
 
-    def slots(self, max_connections: int | None) -> anyio.Semaphore | None:
+    def slots(self, max_connections: int | None) -> Slots | None:
         """Give the slots that the client and its views share; None for no limit."""
         if self._slots is None and max_connections is not None:
-            self._slots = anyio.Semaphore(max_connections, fast_acquire=True)
+            self._slots = Slots(max_connections)
         return self._slots
 
     async def carry(self, stack: RetryTransport, request: httpx.Request, call: Call) -> Attempt | None:

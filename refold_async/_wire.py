@@ -44,30 +44,41 @@ class Answer(Protocol):
     status_code: int | None
     body: bytearray
     complete: bool
+    document: dict[str, Any] | None
 
-    @property
-    def headers(self) -> Mapping[str, str]: ...
+    def header(self, name: bytes) -> str | None:
+        """Give a header, by its name in lower case."""
+        ...
 
 
 @frozen
 class Message:
-    """The parts of a request that depend on the trigger."""
+    """The parts of a request that depend on the trigger, without those that depend on its account."""
 
     slug: str
-    headers: tuple[tuple[bytes, bytes], ...]
+    headers: tuple[tuple[str, str], ...]
     body: bytes
     idempotency_key: str | None
+
+
+def account_headers(linked_account_id: str | None, config_id: str | None) -> list[tuple[bytes, bytes]]:
+    """Give the headers that say for whom an event is.
+
+    :raises InvalidTriggerError: for an id that no header can carry.
+    """
+    ids = (("linked_account_id", linked_account_id), ("config_id", config_id))
+    return [(name.encode("ascii"), header_value(name, value)) for name, value in ids if value is not None]
 
 
 def encode_trigger(
     trigger: Trigger,
     *,
-    linked_account_id: str | None,
-    config_id: str | None,
     idempotency: Idempotency | None,
     encoder: JSONEncoder | None,
 ) -> Message:
     """Check a trigger and turn it into what is sent, with its key minted once for all attempts.
+
+    For whom it is, is not looked at: see `account_headers`.
 
     :raises InvalidTriggerError: for anything that could not be sent, or would mean something else.
     """
@@ -88,13 +99,12 @@ def encode_trigger(
             key = _new_key()
     headers = []
     for argument, name, value in (
-        ("linked_account_id", "linked_account_id", linked_account_id),
-        ("config_id", "config_id", config_id),
         ("instance_tag", "instance_tag", trigger.instance_tag),
         ("idempotency_key", key_header, key),
     ):
         if name is not None and value is not None:
-            headers.append((name.encode("ascii"), header_value(argument, value)))
+            header_value(argument, value)
+            headers.append((name, value))
     return Message(trigger.slug, tuple(headers), encode_body(trigger.event, payload, encoder), key)
 
 
@@ -151,7 +161,8 @@ def _new_key() -> str:
 def decoded_body(answer: Answer) -> bytes | None:
     """Give the body without its compression; None where that is corrupt, unknown, or inflates beyond all measure."""
     raw = bytes(answer.body)
-    coding = answer.headers.get("content-encoding", "identity").strip().lower()
+    said = answer.header(b"content-encoding")
+    coding = "" if said is None else said.strip().lower()
     if coding in ("", "identity") or not raw:
         return raw
     if coding not in ("gzip", "x-gzip", "deflate"):
@@ -171,15 +182,16 @@ def parse_object(body: bytes | None) -> dict[str, Any] | None:
     if body is None:
         return None
     try:
-        value = json.loads(body)
+        value = json.loads(body if body[:1] != b"{" else body.decode())  # which spares json a guess at the encoding
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
 
 def is_genuine(answer: Answer) -> bool:
-    """Whether a complete success is Refold's: its answers are JSON objects."""
-    return parse_object(decoded_body(answer)) is not None
+    """Whether a complete success is Refold's: its answers are JSON objects. What was parsed is kept on the answer."""
+    answer.document = parse_object(decoded_body(answer))
+    return answer.document is not None
 
 
 @frozen
@@ -194,9 +206,11 @@ class Acceptance:
 def read_acceptance(answer: Answer, secret: str | None) -> Acceptance:
     """Read a success, or what arrived of one."""
     raw = decoded_body(answer)
-    raw = redact(bytes(answer.body) if raw is None else raw, secret)
-    fields = parse_object(raw) or {}
-    return Acceptance(_text(fields, "message") or "", _request_id(fields, answer, secret), raw)
+    shown = redact(bytes(answer.body) if raw is None else raw, secret)
+    fields = answer.document if shown == raw else None
+    if fields is None:
+        fields = parse_object(shown) or {}
+    return Acceptance(_text(fields, "message") or "", _request_id(fields, answer, secret), shown)
 
 
 def read_error(answer: Answer, secret: str | None, meaning: str) -> APIError | UnexpectedResponseError:
@@ -253,5 +267,5 @@ def _text(fields: Mapping[str, Any], *names: str) -> str | None:
 
 
 def _request_id(fields: Mapping[str, Any], answer: Answer, secret: str | None) -> str | None:
-    found = _text(fields, "request_id") or answer.headers.get("x-request-id")
+    found = _text(fields, "request_id") or answer.header(b"x-request-id")
     return None if found is None else redact(found.encode("utf-8", "replace"), secret).decode("utf-8", "replace")

@@ -13,6 +13,7 @@ from refold_async import RateLimit, RetryPolicy
 from refold_async.policies.budget import RetryBudget
 from refold_async.testing import Fault, MockRefold
 from refold_async.transports import ConcurrencyTransport, RateLimitTransport, RetryTransport
+from refold_async.transports._slots import Slots
 
 from .support import QUICK, VirtualTime, answering, fired
 
@@ -94,7 +95,7 @@ async def test_what_is_not_of_httpx_passes_through() -> None:
 
 async def test_over_real_sockets_the_answer_is_a_stream(server: MockRefold) -> None:
     server.next(Fault.throttle("0"), Fault.answer(404, body=b"x" * 100_000))
-    slots = anyio.Semaphore(1)
+    slots = Slots(1)
     wire = ConcurrencyTransport(httpx.AsyncHTTPTransport(), slots=slots)
     async with httpx.AsyncClient(transport=RetryTransport(wire, policy=QUICK)) as session:
         event = {"event": "E"}

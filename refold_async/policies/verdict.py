@@ -41,6 +41,10 @@ class Verdict:
     retry_after: float | None = None
 
 
+TAKEN = Verdict(Delivery.ACCEPTED, None)
+"""The verdict of a plain success."""
+
+
 def classify_status(
     status_code: int, headers: Mapping[str, str], *, now: float, classify: Classifier | None = None
 ) -> Verdict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import anyio
@@ -11,7 +11,8 @@ import httpx
 from attrs import define, field
 
 from .._models import Delivery
-from ..policies.verdict import Classifier, FailureKind, Verdict, classify_status
+from ..policies.verdict import TAKEN, Classifier, FailureKind, Verdict, classify_status
+from ._held import take_now
 
 ATTEMPT_KEY = "refold_attempt"
 """Where a request's `extensions` carry its `Attempt`, from the retry layer to the wire."""
@@ -47,8 +48,10 @@ class Attempt:
     :ivar on_wire: whether the wire was reached at all: false while queueing for a slot.
     :ivar head_sent: whether the request's head was handed over; None where the wire does not tell.
     :ivar status_code: the status, once seen; it decides, whatever happens later.
+    :ivar raw_headers: those of the answer, as they came.
     :ivar body: what arrived of the answer's body, as it came over the wire.
     :ivar complete: whether the body came to its end.
+    :ivar document: the body as the JSON object it is, once it was parsed.
     :ivar on_send: called when the request is about to be written.
     :ivar reclaim: takes back from the wire what a broken off attempt has left there.
     """
@@ -58,9 +61,10 @@ class Attempt:
     on_wire: bool = False
     head_sent: bool | None = None
     status_code: int | None = None
-    headers: httpx.Headers = field(factory=httpx.Headers, repr=False)
+    raw_headers: Sequence[tuple[bytes, bytes]] = field(default=(), repr=False)
     body: bytearray = field(factory=bytearray, repr=False)
     complete: bool = False
+    document: dict[str, Any] | None = field(default=None, repr=False)
     error: Exception | None = field(default=None, repr=False)
     response: httpx.Response | None = field(default=None, repr=False)
     verdict: Verdict | None = None
@@ -72,7 +76,7 @@ class Attempt:
     def answered(self, response: httpx.Response) -> None:
         """Note the status: from here on it decides."""
         self.status_code = response.status_code
-        self.headers = response.headers
+        self.raw_headers = response.headers.raw
 
     def failed(self, error: Exception) -> None:
         """Note the error, and what it tells of the answer."""
@@ -89,16 +93,31 @@ class Attempt:
         """Read the body, at most `limit` bytes of it."""
         if response.is_stream_consumed:  # a user's response hook has read it
             self.body += response.content
-            self.headers = httpx.Headers([(k, v) for k, v in self.headers.multi_items() if k != "content-encoding"])
+            self.raw_headers = [pair for pair in self.raw_headers if pair[0].lower() != b"content-encoding"]
             self.complete = True
             return
         assert isinstance(response.stream, httpx.AsyncByteStream)
+        whole = take_now(response.stream)
+        if whole is not None:
+            self.body += whole[:limit]
+            self.complete = len(whole) <= limit
+            return
         async for chunk in response.stream:
             self.body += chunk
             if len(self.body) > limit:
                 del self.body[limit:]
                 return
         self.complete = True
+
+    def header(self, name: bytes) -> str | None:
+        """Give a header of the answer; the first one, where there are several.
+
+        :param name: in lower case.
+        """
+        for key, value in self.raw_headers:
+            if len(key) == len(name) and key.lower() == name:
+                return value.decode("utf-8", "replace")
+        return None
 
     def sending(self) -> None:
         """Tell whom it concerns that the request is about to be written, as far as is known."""
@@ -116,7 +135,9 @@ class Attempt:
         :param now: POSIX seconds, for a `Retry-After` that is a date.
         """
         if self.status_code is not None:
-            headers = {name.lower(): value for name, value in self.headers.items()}
+            if classify is None and 200 <= self.status_code < 300:
+                return TAKEN
+            headers = {name.lower(): value for name, value in httpx.Headers(list(self.raw_headers)).items()}
             return classify_status(self.status_code, headers, now=now, classify=classify)
         if (
             not self.on_wire
@@ -166,7 +187,7 @@ class Attempt:
         if isinstance(value, tuple) and len(value) >= 2:
             status, headers = (value[1], value[3]) if isinstance(value[1], int) else (value[0], value[1])
             self.status_code = status
-            self.headers = httpx.Headers(headers)
+            self.raw_headers = headers
 
 
 def _is_bad_certificate(error: BaseException | None) -> bool:

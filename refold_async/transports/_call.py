@@ -14,6 +14,7 @@ from .._models import Delivery, Trigger
 from ..policies.retry import RetryPolicy
 from ..policies.verdict import FailureKind, Verdict, over_attempts
 from ._attempt import Attempt
+from ._scope import Scope
 
 CALL_KEY = "refold_call"
 """Where a request's `extensions` carry its `Call`."""
@@ -38,7 +39,7 @@ class Call:
     read_limit: int | None = None
     is_genuine: Callable[[Attempt], bool] | None = None
     wire_reports: bool = False
-    scope: anyio.CancelScope | None = None
+    scope: Scope | None = None
     interrupted: Literal["closed", "stopped"] | None = None
     idempotency_key: str | None = None
     attempts: list[Attempt] = field(factory=list)

@@ -21,7 +21,8 @@ class CredentialTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         bare = request.headers
         # Not a local variable: those of a failing call are shown by tracebacks that print them.
-        request.headers = httpx.Headers([*bare.raw, await self._credential.header()])
+        request.headers = httpx.Headers(bare, encoding="ascii")
+        request.headers.__setitem__(*(self._credential.fixed_header() or await self._credential.header()))
         try:
             return await self._transport.handle_async_request(request)
         finally:

@@ -21,6 +21,32 @@ class HeldStream(httpx.AsyncByteStream):
         try:
             await self._stream.aclose()
         finally:
-            release, self._release = self._release, None
-            if release is not None:
-                release()
+            self._let_go()
+
+    def take_now(self) -> bytes | None:
+        """Give all of it, where the stream underneath has it all already."""
+        return take_now(self._stream)
+
+    def close_now(self) -> bool:
+        """Close without waiting, where the stream underneath can; give whether it could."""
+        if close_now(self._stream):
+            self._let_go()
+            return True
+        return False
+
+    def _let_go(self) -> None:
+        release, self._release = self._release, None
+        if release is not None:
+            release()
+
+
+def take_now(stream: object) -> bytes | None:
+    """Give all of a stream at once, if it is one that can and has arrived in full; else None, and nothing is taken."""
+    take = getattr(stream, "take_now", None)
+    return None if take is None else take()
+
+
+def close_now(stream: object) -> bool:
+    """Close a stream without waiting, if it is one that can; give whether it was."""
+    close = getattr(stream, "close_now", None)
+    return close is not None and close() is not False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import httpx
 
 from . import _stock
@@ -21,33 +23,27 @@ class SessionTransport(httpx.AsyncBaseTransport):
         self._owned = owned
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        wire = _stock.transport_of(self.session, request.url)
-        original = _stock.sends_itself(self.session)
+        session = self.session
+        wire = _stock.transport_of(session, request.url)
+        original = _stock.sends_itself(session)
         attempt: Attempt = request.extensions[ATTEMPT_KEY]
-        attempt.reclaim = lambda: _stock.reclaim(wire, ATTEMPT_KEY, attempt)
         attempt.on_wire = True
-        if original and _stock.tells(wire):
-            attempt.head_sent = False
-        else:
-            attempt.sending()
+        if not getattr(wire, "reports_to_attempts", False):
+            attempt.reclaim = functools.partial(_stock.reclaim, wire, ATTEMPT_KEY, attempt)
+            if original and _stock.tells(wire):
+                attempt.head_sent = False
+            else:
+                attempt.sending()
         try:
-            return await self._send(request, wire if original else None)
+            if original and wire is not None and self._owned and _stock.only_transports(session):
+                return await wire.handle_async_request(request)
+            response = await session.send(self._merged(request), stream=True, follow_redirects=False)
         except BaseException as error:
             _show_instead(request, error)
             await attempt.abandon()
             raise
-
-    async def _send(self, request: httpx.Request, wire: httpx.AsyncBaseTransport | None) -> httpx.Response:
-        if wire is not None and self._owned and not self._uses_send(self.session):
-            return await wire.handle_async_request(request)
-        response = await self.session.send(self._merged(request), stream=True, follow_redirects=False)
         response.request = request
         return response
-
-    @staticmethod
-    def _uses_send(session: httpx.AsyncClient) -> bool:
-        hooks = session.event_hooks
-        return bool(hooks["request"] or hooks["response"] or session.auth is not None or session.cookies.jar)
 
     def _merged(self, request: httpx.Request) -> httpx.Request:
         """Build the request anew with the session's own headers, cookies and parameters; ours win."""

@@ -14,6 +14,7 @@ _SEND_METHODS = (
     "_send_single_request",
     "_transport_for_url",
 )
+_REPLACEABLE = frozenset(_SEND_METHODS)
 
 
 def is_original(function: Any, package: str) -> bool:
@@ -22,11 +23,26 @@ def is_original(function: Any, package: str) -> bool:
     return module.partition(".")[0] == package and not hasattr(function, "__wrapped__")
 
 
+_judged: dict[type, tuple[list[Any], bool]] = {}
+"""By class of session: the methods that were looked at last, and whether they were httpx's own."""
+
+
 def sends_itself(session: httpx.AsyncClient) -> bool:
     """Whether `send`, and all it calls down to the transport, are as httpx made them."""
-    return not any(name in session.__dict__ for name in _SEND_METHODS) and all(
-        is_original(getattr(type(session), name, None), "httpx") for name in _SEND_METHODS
-    )
+    kind = type(session)
+    methods = [getattr(kind, name, None) for name in _SEND_METHODS]
+    known = _judged.get(kind)
+    if known is None or known[0] != methods:
+        known = _judged[kind] = methods, all(is_original(method, "httpx") for method in methods)
+    return known[1] and _REPLACEABLE.isdisjoint(session.__dict__)
+
+
+def only_transports(session: httpx.AsyncClient) -> bool:
+    """Whether `send` would do no more than hand the request to a transport: no hooks, auth or cookies."""
+    hooks = session.event_hooks
+    # A jar counts its cookies one by one to say whether there are any; its dictionary of domains knows at once.
+    cookies: Any = getattr(session.cookies.jar, "_cookies", session.cookies.jar)
+    return not (hooks["request"] or hooks["response"] or cookies or session.auth is not None)
 
 
 def transport_of(session: httpx.AsyncClient, url: httpx.URL) -> httpx.AsyncBaseTransport | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import anyio
 import httpx
 
 from ._held import HeldStream
+from ._slots import Slots
 
 
 class ConcurrencyTransport(httpx.AsyncBaseTransport):
@@ -18,7 +18,7 @@ class ConcurrencyTransport(httpx.AsyncBaseTransport):
 
     :param transport: what sends the requests.
     :param max_concurrency: how many may be in flight, 1 or more.
-    :param slots: a semaphore to share with other transports, in place of a bound of its own.
+    :param slots: `Slots` to share with other transports, in place of a bound of its own.
     :raises ValueError: for a `max_concurrency` below 1.
     """
 
@@ -27,15 +27,16 @@ class ConcurrencyTransport(httpx.AsyncBaseTransport):
         transport: httpx.AsyncBaseTransport,
         *,
         max_concurrency: int = 50,
-        slots: anyio.Semaphore | None = None,
+        slots: Slots | None = None,
     ) -> None:
         if isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1:
             raise ValueError(f"max_concurrency must be a whole number of at least 1, not {max_concurrency!r}")
         self._transport = transport
-        self._slots = anyio.Semaphore(max_concurrency, fast_acquire=True) if slots is None else slots
+        self._slots = Slots(max_concurrency) if slots is None else slots
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        await self._slots.acquire()
+        if not self._slots.try_acquire():
+            await self._slots.acquire()
         try:
             response = await self._transport.handle_async_request(request)
             if response.is_closed:  # a mock's, or read to its end by a hook: nobody will close its stream again

@@ -16,6 +16,7 @@ from ..policies.retry import RetryPolicy
 from ..policies.verdict import FailureKind, Verdict
 from ._attempt import ATTEMPT_KEY, Attempt
 from ._call import CALL_KEY, Call
+from ._held import close_now
 
 _IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 _FREE_OF_BUDGET = frozenset({FailureKind.THROTTLED})
@@ -125,7 +126,7 @@ class RetryTransport(httpx.AsyncBaseTransport):
                 await _close(response, attempt)
 
     def _delay(self, call: Call, attempt: Attempt, verdict: Verdict) -> float | None:
-        if call.policy is None or call.interrupted or isinstance(attempt.error, RefoldError):
+        if verdict.kind is None or call.policy is None or call.interrupted or isinstance(attempt.error, RefoldError):
             return None
         now = self._clock()
         if call.retry_within is not None and call.tried:
@@ -169,6 +170,9 @@ class RetryTransport(httpx.AsyncBaseTransport):
 
 async def _close(response: httpx.Response, attempt: Attempt) -> None:
     """Give the connection back. The answer is already in hand, so what goes wrong here changes nothing."""
+    if close_now(response.stream):  # nothing to wait for, so nothing to shield
+        response.is_closed = True
+        return
     closed = False
     try:
         with anyio.CancelScope(shield=True):

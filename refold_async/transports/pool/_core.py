@@ -40,10 +40,9 @@ class CorePool(httpcore.AsyncConnectionPool):
                 origin = origin_of(url.scheme, url.host, url.port, request.extensions)
                 exchange = await engine.send(outgoing, origin, request.extensions)
                 assert exchange.status is not None
-                assert exchange.headers is not None
                 return httpcore.Response(
                     exchange.status,
-                    headers=exchange.headers.raw,
+                    headers=exchange.headers,
                     content=BodyStream(exchange),
                     extensions=response_extensions(exchange),
                 )

@@ -11,6 +11,7 @@ import httpx
 from attrs import define, field
 
 from .._attempt import ATTEMPT_KEY, Attempt
+from .._scope import on_asyncio
 from ._connect import Connector, SocketOption, Target
 from ._exchange import HAS_PARSER, Exchange
 from ._outgoing import Outgoing
@@ -63,7 +64,7 @@ class Engine:
             and scheme in _PORTS
             # The retry layer's own trace asks for nothing that our wire does not tell the attempt itself.
             and (trace is None or getattr(trace, "__self__", None) is extensions.get(ATTEMPT_KEY))
-            and _on_asyncio()
+            and on_asyncio()
         )
 
     async def send(self, outgoing: Outgoing, origin: Target, extensions: Mapping[str, Any]) -> Exchange:
@@ -110,11 +111,3 @@ class Engine:
         pool, self._pool = self._pool, None
         if pool is not None and not pool.loop.is_closed():
             await pool.aclose()
-
-
-def _on_asyncio() -> bool:
-    """Whether an asyncio task is running, and not one of trio's."""
-    try:
-        return asyncio.current_task() is not None
-    except RuntimeError:
-        return False

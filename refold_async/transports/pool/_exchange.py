@@ -40,7 +40,7 @@ class Exchange:
 
     __slots__ = (
         "_attempt", "_body_bytes", "_buffered", "_chunk_count", "_chunked", "_chunks", "_connection", "_head_bytes",
-        "_informational", "_length", "_parser", "_partial", "_raw_bytes", "_raw_headers", "_to_head_request",
+        "_informational", "_length", "_parser", "_partial", "_raw_bytes", "_to_head_request",
         "_trailers", "_waiter", "complete", "error", "headers", "keep_alive", "read_timeout", "reason", "sent",
         "status", "timed_out", "version",
     )  # fmt: skip
@@ -55,7 +55,6 @@ class Exchange:
         self._partial = b""
         self._head_bytes = 0
         self._informational = 0
-        self._raw_headers: list[tuple[bytes, bytes]] = []
         self._raw_bytes = 0
         self._body_bytes = 0
         self._length: int | None = None
@@ -70,7 +69,7 @@ class Exchange:
         self.status: int | None = None
         self.reason = b""
         self.version = b"HTTP/1.1"
-        self.headers: httpx.Headers | None = None
+        self.headers: list[tuple[bytes, bytes]] = []
         self.keep_alive = False
         self.complete = False
         self.error: Exception | None = None
@@ -88,6 +87,7 @@ class Exchange:
         except httpx.RemoteProtocolError as error:
             self.fail(error.with_traceback(None))  # whose frames hold what was read
         if self.complete:
+            self._parser = None  # which refers to this
             self._connection.finished(self)
         if self._waiter is not None:
             self.wake()
@@ -132,11 +132,10 @@ class Exchange:
         self.reason = said.reason
         if said.is_old:
             self.version = b"HTTP/1.0"
-        self.headers = httpx.Headers(self._raw_headers)
         self.status = said.status
         if self._attempt is not None:
             self._attempt.status_code = said.status
-            self._attempt.headers = self.headers
+            self._attempt.raw_headers = self.headers
         self.complete = said.length == 0
 
     def _feed_body(self, data: bytes) -> None:
@@ -199,7 +198,7 @@ class Exchange:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; a trailer is only counted."""
         if self.status is None:
-            self._raw_headers.append((name, value))
+            self.headers.append((name, value))
         else:
             self._trailers += 1
 
@@ -282,6 +281,14 @@ class Exchange:
             self._connection.resume_reading()
         return data
 
+    def take_now(self) -> bytes | None:
+        """Give what is left of the body, if all of it has arrived; None where there is more to come."""
+        if not self.complete:
+            return None
+        data = b"".join(self._chunks)
+        self._chunks.clear()
+        return data
+
     def abandon(self) -> None:
         """Give up what is left of the answer; what is not at its end takes the connection with it."""
         self._chunks.clear()
@@ -306,6 +313,14 @@ class BodyStream(httpx.AsyncByteStream):
             raise StopAsyncIteration
         return data
 
-    async def aclose(self) -> None:
+    def take_now(self) -> bytes | None:
+        """Give what is left of the body, if all of it has arrived; None where there is more to come."""
+        return self._exchange.take_now()
+
+    def close_now(self) -> None:
         """Give the connection up if the body was not read to its end. Once is enough, more does no harm."""
+        self._exchange.abandon()
+
+    async def aclose(self) -> None:
+        """Do as `close_now`: nothing here needs to be waited for."""
         self._exchange.abandon()

@@ -64,7 +64,7 @@ class PoolTransport(httpx.AsyncHTTPTransport):
             socket_options=tuple(socket_options or ()),
         )
         self._ours = HAS_PARSER and http1 and not (http2 or retries) and proxy is None
-        self._urls: dict[int, tuple[httpx.URL, Target, bytes]] = {}
+        self._urls: dict[int, tuple[object, Target, bytes]] = {}
         self._seen: tuple[Any, Any] = (None, None)
         self._untouched = False
         if self._ours:
@@ -79,6 +79,11 @@ class PoolTransport(httpx.AsyncHTTPTransport):
     def state(self) -> PoolState:
         """How many connections there are on our wire, and what they do."""
         return self._engine.state
+
+    @property
+    def reports_to_attempts(self) -> bool:
+        """Whether what is written here is told to the attempt of the retry layer, so that silence is evidence."""
+        return self._ours and self._is_untouched() and "handle_async_request" not in self.__dict__
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         url, extensions = request.url, request.extensions
@@ -107,13 +112,14 @@ class PoolTransport(httpx.AsyncHTTPTransport):
 
     def _address(self, url: httpx.URL, extensions: Any) -> tuple[Target, bytes]:
         """Say where a request leads, remembering what was said of the same URL."""
-        known = self._urls.get(id(url))
-        if known is None or known[0] is not url or "sni_hostname" in extensions:
-            if len(self._urls) >= _URLS_REMEMBERED:
-                self._urls.clear()
-            known = (url, origin_of(url.raw_scheme, url.raw_host, url.port, extensions), url.raw_path)
+        parts = getattr(url, "_uri_reference", url)  # which copies of a URL share
+        known = self._urls.get(id(parts))
+        if known is None or known[0] is not parts or "sni_hostname" in extensions:
+            known = (parts, origin_of(url.raw_scheme, url.raw_host, url.port, extensions), url.raw_path)
             if "sni_hostname" not in extensions:
-                self._urls[id(url)] = known
+                if len(self._urls) >= _URLS_REMEMBERED:
+                    self._urls.clear()
+                self._urls[id(parts)] = known
         return known[1], extensions.get("target", known[2])
 
     def __repr__(self) -> str:
