@@ -283,6 +283,8 @@ class Connection(asyncio.BufferedProtocol):
                     await self._drain(exchange, timeout)
         finally:
             await _close(chunks)
+        if exchange.settled():
+            return
         if left:
             raise httpx.LocalProtocolError("the body is shorter than its Content-Length")
         if outgoing.chunked:
