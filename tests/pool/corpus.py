@@ -111,7 +111,6 @@ REFUSED = {
     "status_missing": b"HTTP/1.1\r\n" + _FIVE,
     "status_after_tab": b"HTTP/1.1\t200 OK\r\n" + _FIVE,
     "status_after_two_spaces": b"HTTP/1.1  200 OK\r\n" + _FIVE,
-    "switching_unasked": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
     "reason_with_nul": b"HTTP/1.1 200 O\x00K\r\n" + _FIVE,
     "reason_with_control": b"HTTP/1.1 200 O\x01K\r\n" + _FIVE,
     "reason_with_escape": b"HTTP/1.1 200 \x1b[2J\r\n" + _FIVE,
@@ -150,6 +149,7 @@ REFUSED = {
     "tls": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "ssh": b"SSH-2.0-OpenSSH_9.6\r\n",
     "request": b"POST / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "empty_line_first": b"\r\n" + OK,
     "space_first": b" HTTP/1.1 200 OK\r\n" + _FIVE,
     "zeros": bytes(64),
 }
@@ -181,6 +181,7 @@ ODD = {
     "reset_content": Sample(b"HTTP/1.1 205 Reset\r\nContent-Length: 0\r\n\r\n", status=205, body=b""),
     "many_headers": Sample(_200 + b"".join(b"X-%d: %d\r\n" % (n, n) for n in range(64)) + _FIVE),
     "long_header": Sample(_200 + b"X: " + b"x" * 8000 + b"\r\n" + _FIVE),
+    "value_padded": Sample(_200 + b"X: \t padded \t\r\n" + _FIVE),
     "set_cookie_twice": Sample(_200 + b"Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n" + _FIVE),
 }
 """What looks odd and is right: refusing it would break honest servers."""

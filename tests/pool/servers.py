@@ -13,7 +13,7 @@ from pathlib import Path
 from attrs import define, field, frozen
 
 _RESET = struct.pack("ii", 1, 0)
-_LONGEST_LINE = 1 << 20
+_LONGEST_HEAD = 1 << 16
 
 BODY = b"hello"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n" + BODY
@@ -97,6 +97,12 @@ class Peer:
     async def gone(self) -> bytes:
         """Wait until the client closes the connection; give what it still sent."""
         return await self._reader.read()
+
+    def fileno(self) -> int:
+        """Give the socket's descriptor, to write to it from another thread."""
+        number = self._writer.get_extra_info("socket").fileno()
+        assert isinstance(number, int)
+        return number
 
     def close(self) -> None:
         """Close in order (FIN)."""
@@ -182,9 +188,9 @@ async def serving(
     port = sock.getsockname()[1] if path is None else 0
     server = RawServer(f"http{'s' if tls else ''}://127.0.0.1:{port}" if path is None else "http://unix.test", port)
     if path is None:
-        listener = await asyncio.start_server(accept, sock=sock, ssl=tls, limit=_LONGEST_LINE, backlog=1024)
+        listener = await asyncio.start_server(accept, sock=sock, ssl=tls, limit=_LONGEST_HEAD, backlog=1024)
     else:
-        listener = await asyncio.start_unix_server(accept, sock=sock, limit=_LONGEST_LINE)
+        listener = await asyncio.start_unix_server(accept, sock=sock, limit=_LONGEST_HEAD)
     try:
         yield server
     finally:
