@@ -69,6 +69,7 @@ class Pool:
         self._connecting = 0
         self._waiters: deque[_Waiter] = deque()
         self._sweeper: asyncio.TimerHandle | None = None
+        self._closed = False
 
     @property
     def state(self) -> PoolState:
@@ -155,7 +156,7 @@ class Pool:
 
     def release(self, connection: Connection, *, reusable: bool) -> None:
         """Take a connection back: for whoever waits, or to keep, or to close."""
-        if not reusable:
+        if not reusable or self._closed:
             connection.abort()
             return
         waiter = self._first_waiter()
@@ -229,6 +230,7 @@ class Pool:
 
     async def aclose(self) -> None:
         """Close every connection and turn away who waits; then wait until the sockets are closed."""
+        self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
