@@ -104,6 +104,10 @@ class Peer:
         assert isinstance(number, int)
         return number
 
+    def shutdown(self) -> None:
+        """Tell the client that no more comes (FIN), now and not in a later turn of the loop."""
+        self._writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
+
     def close(self) -> None:
         """Close in order (FIN)."""
         self._writer.close()

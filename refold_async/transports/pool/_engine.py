@@ -58,12 +58,12 @@ class Engine:
     @staticmethod
     def serves(scheme: bytes, extensions: Mapping[str, Any]) -> bool:
         """Whether requests like this are for our wire, here and now."""
-        trace = extensions.get("trace")
+        trace, attempt = extensions.get("trace"), extensions.get(ATTEMPT_KEY)
         return (
             HAS_PARSER
             and scheme in _PORTS
             # The retry layer's own trace asks for nothing that our wire does not tell the attempt itself.
-            and (trace is None or getattr(trace, "__self__", None) is extensions.get(ATTEMPT_KEY))
+            and (trace is None or (attempt is not None and getattr(trace, "__self__", None) is attempt))
             and on_asyncio()
         )
 
