@@ -227,8 +227,8 @@ class Connection(asyncio.BufferedProtocol):
                 await self._write_stream(exchange, outgoing, attempt, timeout.get("write"))
             if not exchange.settled():
                 exchange.timed_out = httpx.ReadTimeout
-                self.watch(exchange.read_timeout)
                 while not exchange.settled():
+                    self.watch(exchange.read_timeout)
                     await exchange.wait()
                 self.unwatch()
         except BaseException:
