@@ -196,9 +196,9 @@ class Exchange:
     # What httptools calls.
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header; a trailer is only counted."""
+        """Keep a header; a trailer is only counted. httptools leaves the white space that may follow a value."""
         if self.status is None:
-            self.headers.append((name, value))
+            self.headers.append((name, value.rstrip()))
         else:
             self._trailers += 1
 
