@@ -120,7 +120,8 @@ class PoolTransport(httpx.AsyncHTTPTransport):
                 if len(self._urls) >= _URLS_REMEMBERED:
                     self._urls.clear()
                 self._urls[id(parts)] = known
-        return known[1], extensions.get("target", known[2])
+        target = extensions.get("target", known[2])
+        return known[1], target.encode("ascii", "replace") if isinstance(target, str) else target
 
     def __repr__(self) -> str:
         if not self._ours:
