@@ -153,7 +153,9 @@ class Connection(asyncio.BufferedProtocol):
         self.unwatch()
         if self._paused_reading:
             self.resume_reading()
-        reusable = exchange.keep_alive and exchange.sent and not self.closed and not self._paused_writing
+        reusable = (
+            exchange.keep_alive and exchange.sent and not (exchange.is_last or self.closed or self._paused_writing)
+        )
         self._pool.release(self, reusable=reusable)
 
     def watch(self, seconds: float | None) -> None:
@@ -218,6 +220,7 @@ class Connection(asyncio.BufferedProtocol):
         exchange = self._exchange = Exchange(
             self, attempt, timeout.get("read"), to_head_request=outgoing.to_head_request
         )
+        exchange.is_last = outgoing.ends_connection
         try:
             if outgoing.body is not None:
                 self._write_whole(exchange, outgoing, attempt)

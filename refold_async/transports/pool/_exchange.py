@@ -40,9 +40,9 @@ class Exchange:
 
     __slots__ = (
         "_attempt", "_body_bytes", "_buffered", "_chunk_count", "_chunked", "_chunks", "_connection", "_head_bytes",
-        "_informational", "_length", "_parser", "_partial", "_raw_bytes", "_to_head_request",
-        "_trailers", "_waiter", "complete", "error", "headers", "keep_alive", "read_timeout", "reason", "sent",
-        "status", "timed_out", "version",
+        "_informational", "_length", "_parser", "_partial", "_raw_bytes", "_to_head_request", "_trailers", "_waiter",
+        "complete", "error", "headers", "is_last", "keep_alive", "read_timeout", "reason", "sent", "status",
+        "timed_out", "version",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +66,7 @@ class Exchange:
         self._chunk_count = 0
         self.read_timeout = read_timeout
         self.sent = False
+        self.is_last = False
         self.status: int | None = None
         self.reason = b""
         self.version = b"HTTP/1.1"

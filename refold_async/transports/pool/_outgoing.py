@@ -12,6 +12,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _HEAD = re.compile(_TOKEN + rb" [\x21-\x7e]+ HTTP/1\.1\r\n(?:" + _TOKEN + rb": [\t\x20-\x7e\x80-\xff]*\r\n)*\r\n")
 _LENGTH = re.compile(rb"\r\ncontent-length: ([0-9]{1,18})\r\n")
+_CLOSE = re.compile(rb"\r\nconnection:[^\r]*\bclose\b")
 _CHUNKED = b"\r\ntransfer-encoding: chunked\r\n"
 
 
@@ -78,6 +79,11 @@ class Outgoing:
     def is_unusual(self) -> bool:
         """Whether it wants what only stock httpx does: a tunnel, or another protocol."""
         return b"\r\nupgrade:" in self.lowered or self.head.startswith(b"CONNECT ")
+
+    @property
+    def ends_connection(self) -> bool:
+        """Whether it says that no other request follows it (RFC 9112 §9.6)."""
+        return _CLOSE.search(self.lowered) is not None
 
     def __repr__(self) -> str:
         return "<Outgoing>"
