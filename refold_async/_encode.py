@@ -14,6 +14,7 @@ MAX_BODY_BYTES = 3_000_000
 """Refold caps one execution's input at about 3 MB."""
 
 _MAX_DEPTH = 200
+_CONTAINERS = (dict, list, tuple)
 
 _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
@@ -69,15 +70,13 @@ def _has_odd_key(value: Any, depth: int) -> bool:
     """Whether any key is not a string: json would quietly turn 1 and None into "1" and "null"."""
     if depth > _MAX_DEPTH:
         raise RecursionError
+    items = value
     if isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, str) or (isinstance(item, dict | list | tuple) and _has_odd_key(item, depth + 1)):
+        for key in value:
+            if not isinstance(key, str):
                 return True
-    elif isinstance(value, list | tuple):
-        for item in value:
-            if isinstance(item, dict | list | tuple) and _has_odd_key(item, depth + 1):
-                return True
-    return False
+        items = value.values()
+    return any(_has_odd_key(item, depth + 1) for item in items if isinstance(item, _CONTAINERS))
 
 
 def _find_problem(value: Any, path: str, depth: int) -> str | None:

@@ -30,7 +30,7 @@ def receipt_of(call: Call, accepted: Attempt, key: str | None, elapsed: float, s
     """Make the receipt of an accepted call."""
     said = read_acceptance(accepted, secret)
     assert accepted.status_code is not None
-    earlier = call.attempts[: call.attempts.index(accepted)]
+    earlier = () if accepted.number == 1 else call.attempts[: accepted.number - 1]
     return Receipt(
         message=said.message,
         status_code=accepted.status_code,

@@ -12,14 +12,28 @@ import anyio
 import httpx
 
 from ._errors import ClientClosedError, ConfigurationError
-from .transports._attempt import Attempt
 from .transports._call import Call
+from .transports._scope import DeadlineWatch, Scope, TaskScope
 from .transports._session import SessionTransport
 from .transports._slots import Slots
-from .transports.retry import RetryTransport
 
 _CLEANUP_GRACE = 2.0
 """Seconds for calls that were cut off to tidy up: closing a socket takes a few loop turns."""
+
+
+class _Forks:
+    """How often this process has come about by a fork since the module was loaded; spares a system call each time."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forked)
+
+    def _forked(self) -> None:
+        self.count += 1
+
+
+_forks = _Forks()
 
 
 class Runtime:
@@ -27,20 +41,22 @@ class Runtime:
 
     :param make_session: makes the session, anew for each loop.
     :param owned: whether the session is ours to close.
+    :ivar calls: those under way.
     """
 
     def __init__(self, make_session: Callable[[], httpx.AsyncClient], *, owned: bool) -> None:
         self._make_session = make_session
         self.owned = owned
         self._loop: object | None = None
-        self._pid = os.getpid()
+        self._forks = _forks.count
         self._closed = False
-        self._calls: set[Call] = set()
+        self.calls: set[Call] = set()
         self._idle: anyio.Event | None = None
         self.session = make_session()
         self.wire = SessionTransport(self.session, owned=owned)
         self.generation = 0
         self._slots: Slots | None = None
+        self._watch: DeadlineWatch | None = None
 
     @property
     def closed(self) -> bool:
@@ -55,7 +71,7 @@ class Runtime:
         """
         if self._closed:
             raise ClientClosedError("this client is closed: make another, or keep it open for longer")
-        if self._pid != os.getpid():
+        if self._forks != _forks.count:
             raise ConfigurationError(
                 "this client was made before the process forked, and connections cannot be shared with the parent: "
                 "make a client in each process"
@@ -68,13 +84,22 @@ class Runtime:
                 raise ConfigurationError(
                     "this client belongs to another event loop that is still open: make one client for each loop"
                 )
-            self._calls.clear()
+            self.calls.clear()
             self._slots = None
+            self._watch = None
             if self.owned:
                 self.session = self._make_session()
             self.wire = SessionTransport(self.session, owned=self.owned)
             self.generation += 1
         self._loop = loop
+
+    def new_scope(self) -> Scope:
+        """Make the scope of one call, on the loop that runs."""
+        if self._watch is None:
+            if not isinstance(self._loop, asyncio.AbstractEventLoop):
+                return anyio.CancelScope()
+            self._watch = DeadlineWatch(self._loop)
+        return TaskScope(self._watch)
 
     def slots(self, max_connections: int | None) -> Slots | None:
         """Give the slots that the client and its views share; None for no limit."""
@@ -82,26 +107,19 @@ class Runtime:
             self._slots = Slots(max_connections)
         return self._slots
 
-    async def carry(self, stack: RetryTransport, request: httpx.Request, call: Call) -> Attempt | None:
-        """Run one call through the stack; give its last attempt, or None when it was interrupted."""
-        assert call.scope is not None
-        self._calls.add(call)
-        try:
-            with call.scope:
-                return await stack.deliver(request, call)
-            return None
-        finally:
-            self._calls.discard(call)
-            if self._idle is not None and not self._calls:
-                self._idle.set()
+    def ended(self, call: Call) -> None:
+        """Note that a call is over, however it ended."""
+        self.calls.discard(call)
+        if self._idle is not None and not self.calls:
+            self._idle.set()
 
     async def aclose(self, grace: float) -> None:
         """Fail what waits, let what is on the wire finish within `grace` seconds, then close the session."""
         self._closed = True
-        if self._pid != os.getpid() or (self._loop is not None and is_closed(self._loop)):
+        if self._forks != _forks.count or (self._loop is not None and is_closed(self._loop)):
             return  # the connections are the parent's, or went with their loop
         try:
-            for call in list(self._calls):
+            for call in list(self.calls):
                 call.interrupted = call.interrupted or "closed"
                 if not call.on_wire:
                     call.cancel()
@@ -109,14 +127,16 @@ class Runtime:
                 await self._drained()
         finally:
             with anyio.CancelScope(shield=True):
-                for call in list(self._calls):
+                for call in list(self.calls):
                     call.cancel()
                 with anyio.move_on_after(_CLEANUP_GRACE):
                     await self._drained()
+                if self._watch is not None:
+                    self._watch.close()
                 await self.wire.aclose()
 
     async def _drained(self) -> None:
-        if self._calls:
+        if self.calls:
             self._idle = self._idle or anyio.Event()
             await self._idle.wait()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from attrs import frozen
@@ -44,6 +44,7 @@ class Answer(Protocol):
     status_code: int | None
     body: bytearray
     complete: bool
+    decoded: bytes | None
     document: dict[str, Any] | None
 
     def header(self, name: bytes) -> str | None:
@@ -53,9 +54,8 @@ class Answer(Protocol):
 
 @frozen
 class Message:
-    """The parts of a request that depend on the trigger, without those that depend on its account."""
+    """The parts of a request that depend on the trigger, without those that depend on its slug or account."""
 
-    slug: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
     idempotency_key: str | None
@@ -78,11 +78,10 @@ def encode_trigger(
 ) -> Message:
     """Check a trigger and turn it into what is sent, with its key minted once for all attempts.
 
-    For whom it is, is not looked at: see `account_headers`.
+    Its slug and account are not looked at: see `check_slug` and `account_headers`.
 
     :raises InvalidTriggerError: for anything that could not be sent, or would mean something else.
     """
-    check_slug(trigger.slug)
     if not isinstance(trigger.event, str) or not trigger.event.strip():
         raise InvalidTriggerError("event must be the event's name as in the Refold console, and not empty")
     payload: Any = trigger.payload
@@ -97,15 +96,14 @@ def encode_trigger(
             payload, key = _with_key(payload, idempotency.payload_field, key)
         elif key is None:
             key = _new_key()
-    headers = []
-    for argument, name, value in (
-        ("instance_tag", "instance_tag", trigger.instance_tag),
-        ("idempotency_key", key_header, key),
-    ):
-        if name is not None and value is not None:
-            header_value(argument, value)
-            headers.append((name, value))
-    return Message(trigger.slug, tuple(headers), encode_body(trigger.event, payload, encoder), key)
+    headers: tuple[tuple[str, str], ...] = ()
+    if trigger.instance_tag is not None:
+        header_value("instance_tag", trigger.instance_tag)
+        headers = (("instance_tag", trigger.instance_tag),)
+    if key is not None and key_header is not None:
+        header_value("idempotency_key", key)
+        headers = (*headers, (key_header, key))
+    return Message(headers, encode_body(trigger.event, payload, encoder), key)
 
 
 def check_slug(slug: object) -> None:
@@ -190,7 +188,8 @@ def parse_object(body: bytes | None) -> dict[str, Any] | None:
 
 def is_genuine(answer: Answer) -> bool:
     """Whether a complete success is Refold's: its answers are JSON objects. What was parsed is kept on the answer."""
-    answer.document = parse_object(decoded_body(answer))
+    answer.decoded = decoded_body(answer)
+    answer.document = parse_object(answer.decoded)
     return answer.document is not None
 
 
@@ -205,9 +204,9 @@ class Acceptance:
 
 def read_acceptance(answer: Answer, secret: str | None) -> Acceptance:
     """Read a success, or what arrived of one."""
-    raw = decoded_body(answer)
+    raw = decoded_body(answer) if answer.decoded is None else answer.decoded
     shown = redact(bytes(answer.body) if raw is None else raw, secret)
-    fields = answer.document if shown == raw else None
+    fields = answer.document if shown is raw else None
     if fields is None:
         fields = parse_object(shown) or {}
     return Acceptance(_text(fields, "message") or "", _request_id(fields, answer, secret), shown)
@@ -248,7 +247,7 @@ def read_error(answer: Answer, secret: str | None, meaning: str) -> APIError | U
 
 def redact(text: bytes, secret: str | None) -> bytes:
     """Blot out the credential, should a server echo it. Made-up ones, as in tests, may be parts of plain words."""
-    if secret is None or len(secret) < _SHORTEST_SECRET:
+    if secret is None or len(secret) < _SHORTEST_SECRET or secret.encode() not in text:
         return text
     return text.replace(secret.encode(), b"[redacted]")
 
@@ -262,8 +261,11 @@ def _cure(status: int) -> str | None:
 
 
 def _text(fields: Mapping[str, Any], *names: str) -> str | None:
-    values: Sequence[Any] = [fields.get(name) for name in names]
-    return next((value for value in values if isinstance(value, str) and value), None)
+    for name in names:
+        value = fields.get(name)
+        if isinstance(value, str) and value:
+            return value
+    return None
 
 
 def _request_id(fields: Mapping[str, Any], answer: Answer, secret: str | None) -> str | None:

@@ -28,6 +28,7 @@ class RetryBudget:
         self._width = window / _SLICES
         self._clock = clock
         self._slices: deque[list[int]] = deque()  # [slice number, calls, retries], oldest first
+        self._slice_ends = float("-inf")
         self._calls = 0
         self._retries = 0
 
@@ -46,8 +47,12 @@ class RetryBudget:
         return True
 
     def _current(self) -> list[int]:
-        number = math.floor(self._clock() / self._width)
+        now = self._clock()
         slices = self._slices
+        if now < self._slice_ends and slices:
+            return slices[-1]
+        number = math.floor(now / self._width)
+        self._slice_ends = (number + 1) * self._width
         # Calls and retries are forgotten together, up to a slice late.
         while slices and slices[0][0] < number - _SLICES:
             _, calls, retries = slices.popleft()

@@ -51,7 +51,7 @@ class Attempt:
     :ivar raw_headers: those of the answer, as they came.
     :ivar body: what arrived of the answer's body, as it came over the wire.
     :ivar complete: whether the body came to its end.
-    :ivar document: the body as the JSON object it is, once it was parsed.
+    :ivar decoded: the body without its compression, once it was looked at; `document` the JSON object in it.
     :ivar on_send: called when the request is about to be written.
     :ivar reclaim: takes back from the wire what a broken off attempt has left there.
     """
@@ -64,6 +64,7 @@ class Attempt:
     raw_headers: Sequence[tuple[bytes, bytes]] = field(default=(), repr=False)
     body: bytearray = field(factory=bytearray, repr=False)
     complete: bool = False
+    decoded: bytes | None = field(default=None, repr=False)
     document: dict[str, Any] | None = field(default=None, repr=False)
     error: Exception | None = field(default=None, repr=False)
     response: httpx.Response | None = field(default=None, repr=False)
@@ -76,7 +77,8 @@ class Attempt:
     def answered(self, response: httpx.Response) -> None:
         """Note the status: from here on it decides."""
         self.status_code = response.status_code
-        self.raw_headers = response.headers.raw
+        raw_headers = getattr(response, "raw_headers", None)
+        self.raw_headers = response.headers.raw if raw_headers is None else raw_headers
 
     def failed(self, error: Exception) -> None:
         """Note the error, and what it tells of the answer."""

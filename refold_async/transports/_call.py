@@ -14,7 +14,7 @@ from .._models import Delivery, Trigger
 from ..policies.retry import RetryPolicy
 from ..policies.verdict import FailureKind, Verdict, over_attempts
 from ._attempt import Attempt
-from ._scope import Scope
+from ._scope import Scope, TaskScope
 
 CALL_KEY = "refold_call"
 """Where a request's `extensions` carry its `Call`."""
@@ -104,9 +104,11 @@ class Call:
             self._tell_scope(now)
 
     def _tell_scope(self, now: float) -> None:
-        if self.scope is not None:
-            end = self.deadline
-            self.scope.deadline = math.inf if end is None else anyio.current_time() + (end - now)
+        scope, end = self.scope, self.deadline
+        if isinstance(scope, TaskScope):
+            scope.end_at(math.inf if end is None else end)
+        elif scope is not None:
+            scope.deadline = math.inf if end is None else anyio.current_time() + (end - now)
 
     def judge(self, attempt: Attempt, now: float) -> Verdict:
         """Judge an attempt, as it ended or as far as it went, and keep the verdict."""
@@ -118,8 +120,11 @@ class Call:
 
     def conclude(self, now: float) -> Delivery:
         """Give the verdict over all attempts, also when the last one was cut off."""
-        if self.attempts and self.attempts[-1].verdict is None:
-            self.judge(self.attempts[-1], now)
+        if self.attempts:
+            last = self.attempts[-1]
+            verdict = last.verdict or self.judge(last, now)
+            if verdict.delivery is Delivery.ACCEPTED or last.number == 1:
+                return verdict.delivery
         return over_attempts([a.verdict.delivery for a in self.attempts if a.verdict is not None])
 
     @property

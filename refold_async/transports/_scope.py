@@ -1,13 +1,63 @@
-"""A scope that a call runs in, so that its deadline or its owner can end it where it stands."""
+"""The scope a call runs in, so that its deadline or its owner can end it where it stands."""
 
 from __future__ import annotations
 
 import asyncio
 import math
+import time
 from types import TracebackType
 from typing import Self
 
 import anyio
+
+
+def on_asyncio() -> bool:
+    """Whether an asyncio task is running, and not one of trio's."""
+    try:
+        return asyncio.current_task() is not None
+    except RuntimeError:
+        return False
+
+
+class DeadlineWatch:
+    """Looks after the deadlines of all scopes of an event loop with a single timer.
+
+    Nearly every call ends long before its deadline, and a timer of its own would cost more than all its other
+    bookkeeping. So there is one, set to the earliest deadline that was known when it was set; when it goes off, the
+    scopes that are still open are gone through, and it is set anew.
+    """
+
+    __slots__ = ("_handle", "_loop", "offset", "scopes")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.scopes: set[TaskScope] = set()
+        ahead = loop.time() - time.monotonic()
+        # Loops go by `time.monotonic`, uvloop with a little delay; but one made for tests may have a time of its own.
+        self.offset = 0.0 if abs(ahead) < 1.0 else ahead
+        self._loop = loop
+        self._handle: asyncio.TimerHandle | None = None
+
+    def note(self, deadline: float) -> None:
+        """Make sure that the timer goes off by then."""
+        if self._handle is None or deadline < self._handle.when():
+            if self._handle is not None:
+                self._handle.cancel()
+            self._handle = self._loop.call_at(deadline, self._look)
+
+    def _look(self) -> None:
+        self._handle = None
+        now = self._loop.time()
+        for scope in [scope for scope in self.scopes if scope.deadline <= now]:
+            scope.cancel()
+        earliest = min((scope.deadline for scope in self.scopes if not scope.cancel_called), default=math.inf)
+        if earliest != math.inf:
+            self.note(earliest)
+
+    def close(self) -> None:
+        """Stop the timer, once there are no more scopes."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
 
 
 class TaskScope:
@@ -15,35 +65,26 @@ class TaskScope:
 
     A cancellation from outside goes through as it came, also when it comes together with ours.
 
-    :ivar deadline: loop time at which the scope is cancelled; inf for never.
+    :ivar deadline: loop time at which it is cancelled; inf for never.
+    :ivar cancel_called: whether the scope was told to end.
     :ivar cancelled_caught: whether the block was ended by this scope.
     """
 
-    __slots__ = ("_before", "_deadline", "_handle", "_task", "cancel_called", "cancelled_caught")
+    __slots__ = ("_before", "_task", "_watch", "cancel_called", "cancelled_caught", "deadline")
 
-    def __init__(self) -> None:
+    def __init__(self, watch: DeadlineWatch) -> None:
+        self._watch = watch
         self._task: asyncio.Task[object] | None = None
-        self._handle: asyncio.TimerHandle | None = None
-        self._deadline = math.inf
+        self.deadline = math.inf
         self._before = 0
         self.cancel_called = False
         self.cancelled_caught = False
 
-    @property
-    def deadline(self) -> float:
-        """Loop time at which the scope is cancelled; inf for never."""
-        return self._deadline
-
-    @deadline.setter
-    def deadline(self, value: float) -> None:
-        self._deadline = value
-        if self._task is not None:
-            self._arm(self._task.get_loop())
-
-    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
-        self._handle = None if self._deadline == math.inf else loop.call_at(self._deadline, self.cancel)
+    def end_at(self, at: float) -> None:
+        """Have it cancelled at that time, as `time.monotonic` tells it; inf for never."""
+        self.deadline = at + self._watch.offset
+        if at != math.inf:
+            self._watch.note(self.deadline)
 
     def cancel(self) -> None:
         """End the block where it awaits, now or as soon as it is entered."""
@@ -56,36 +97,19 @@ class TaskScope:
         task = self._task = asyncio.current_task()
         assert task is not None
         self._before = task.cancelling()
+        self._watch.scopes.add(self)
         if self.cancel_called:
             task.cancel()
-        elif self._deadline != math.inf:
-            self._arm(task.get_loop())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         task, self._task = self._task, None
-        assert task is not None
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
-        if self.cancel_called and task.uncancel() <= self._before and isinstance(error, asyncio.CancelledError):
-            self.cancelled_caught = True
+        self._watch.scopes.discard(self)
+        if self.cancel_called and task is not None:
+            self.cancelled_caught = task.uncancel() <= self._before and isinstance(error, asyncio.CancelledError)
         return self.cancelled_caught
 
 
 Scope = TaskScope | anyio.CancelScope
-
-
-def on_asyncio() -> bool:
-    """Whether an asyncio task is running, and not one of trio's."""
-    try:
-        return asyncio.current_task() is not None
-    except RuntimeError:
-        return False
-
-
-def new_scope() -> Scope:
-    """Make a scope for whatever event loop runs."""
-    return TaskScope() if on_asyncio() else anyio.CancelScope()

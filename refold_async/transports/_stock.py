@@ -23,14 +23,27 @@ def is_original(function: Any, package: str) -> bool:
     return module.partition(".")[0] == package and not hasattr(function, "__wrapped__")
 
 
-_judged: dict[type, tuple[list[Any], bool]] = {}
+def _send_methods(kind: Any) -> tuple[Any, ...]:
+    try:  # one look at each, because this is done for every request
+        return (
+            kind.send,
+            kind._send_handling_auth,  # noqa: SLF001
+            kind._send_handling_redirects,  # noqa: SLF001
+            kind._send_single_request,  # noqa: SLF001
+            kind._transport_for_url,  # noqa: SLF001
+        )
+    except AttributeError:  # another httpx than those that are known: judged as replaced
+        return (None,)
+
+
+_judged: dict[type, tuple[tuple[Any, ...], bool]] = {}
 """By class of session: the methods that were looked at last, and whether they were httpx's own."""
 
 
 def sends_itself(session: httpx.AsyncClient) -> bool:
     """Whether `send`, and all it calls down to the transport, are as httpx made them."""
     kind = type(session)
-    methods = [getattr(kind, name, None) for name in _SEND_METHODS]
+    methods = _send_methods(kind)
     known = _judged.get(kind)
     if known is None or known[0] != methods:
         known = _judged[kind] = methods, all(is_original(method, "httpx") for method in methods)

@@ -13,7 +13,7 @@ class ConcurrencyTransport(httpx.AsyncBaseTransport):
 
     Useful alone: `httpx.AsyncClient(transport=ConcurrencyTransport(httpx.AsyncHTTPTransport(), max_concurrency=20))`.
     httpx's own pool queues too, but each enqueue rescans every connection and request, and a wait there counts
-    against the pool timeout. A slot is held until the response is read to its end or closed. A waiter that is
+    against the pool timeout. A slot is held until the response has arrived in full or is closed. A waiter that is
     cancelled costs nothing. The wait has no limit of its own: put a timeout around the call.
 
     :param transport: what sends the requests.
@@ -39,7 +39,8 @@ class ConcurrencyTransport(httpx.AsyncBaseTransport):
             await self._slots.acquire()
         try:
             response = await self._transport.handle_async_request(request)
-            if response.is_closed:  # a mock's, or read to its end by a hook: nobody will close its stream again
+            # A mock's, or read to its end by a hook: nobody will close its stream again. Or all of it is here already.
+            if response.is_closed or getattr(response.stream, "arrived", False):
                 self._slots.release()
             else:
                 assert isinstance(response.stream, httpx.AsyncByteStream)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Coroutine
+from typing import Any
 
 import httpx
 
@@ -30,16 +32,18 @@ class RateLimitTransport(httpx.AsyncBaseTransport):
         self._transport = transport
         self._limiter = MemoryRateLimiter(limiter) if isinstance(limiter, RateLimit) else limiter
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    def handle_async_request(self, request: httpx.Request) -> Coroutine[Any, Any, httpx.Response]:
         """Wait for a slot, then send.
 
         :raises PacingTimeoutError: at once, when the wait would pass the call's deadline.
         """
-        limiter = self._limiter
         call: Call | None = request.extensions.get(CALL_KEY)
-        if limiter is None:
-            self._granted(call, 0.0)
-            return await self._transport.handle_async_request(request)
+        if self._limiter is not None:
+            return self._paced(self._limiter, request, call)
+        self._granted(call, 0.0)
+        return self._transport.handle_async_request(request)  # without a limiter, this layer costs no frame
+
+    async def _paced(self, limiter: RateLimiter, request: httpx.Request, call: Call | None) -> httpx.Response:
         if call is not None:
             call.stop_clock(time.monotonic())
         deadline = None if call is None else call.deadline
@@ -76,7 +80,8 @@ class RateLimitTransport(httpx.AsyncBaseTransport):
     def _granted(call: Call | None, waited: float) -> None:
         if call is None:
             return
-        call.run_clock(time.monotonic())
+        if call.patient:
+            call.run_clock(time.monotonic())
         if waited > 0 and call.hooks:
             from .. import hooks as events
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -13,7 +14,7 @@ from .._errors import RefoldError
 from .._hooks import logger
 from ..policies.budget import RetryBudget
 from ..policies.retry import RetryPolicy
-from ..policies.verdict import FailureKind, Verdict
+from ..policies.verdict import TAKEN, FailureKind, Verdict
 from ._attempt import ATTEMPT_KEY, Attempt
 from ._call import CALL_KEY, Call
 from ._held import close_now
@@ -88,6 +89,8 @@ class RetryTransport(httpx.AsyncBaseTransport):
             await self._try(request, call, attempt)
             verdict = call.judge(attempt, self._now())
             self._report(call, attempt, verdict)
+            if verdict is TAKEN:
+                return attempt
             delay = self._delay(call, attempt, verdict)
             if delay is None:
                 return attempt
@@ -150,6 +153,8 @@ class RetryTransport(httpx.AsyncBaseTransport):
         return None
 
     def _report(self, call: Call, attempt: Attempt, verdict: Verdict) -> None:
+        if not (call.hooks or logger.isEnabledFor(logging.DEBUG)):
+            return
         elapsed = self._clock() - attempt.started
         error = None if attempt.error is None else type(attempt.error).__name__
         logger.debug(

@@ -192,7 +192,13 @@ async def test_what_the_response_tells_beside_its_content(make_transport: MakeTr
 
 async def test_headers_of_an_answer_keep_order_case_and_repeats(make_transport: MakeTransport) -> None:
     transport = make_transport()
-    headers = [(b"SET-cookie", b"a=1"), (b"X-Y", b"\xe9"), (b"Set-Cookie", b"b=2"), (b"content-length", b"0"), (b"E", b"")]
+    headers = [
+        (b"SET-cookie", b"a=1"),
+        (b"X-Y", b"\xe9"),
+        (b"Set-Cookie", b"b=2"),
+        (b"content-length", b"0"),
+        (b"E", b""),
+    ]
     wire = b"HTTP/1.1 200 OK\r\n" + b"".join(name + b": " + value + b"\r\n" for name, value in headers) + b"\r\n"
     async with serving(once(wire, close=False)) as server:
         assert (await exchange(transport, request_of(server.url))).headers == headers
@@ -234,9 +240,7 @@ async def test_a_trace_extension_is_told_everything(make_transport: MakeTranspor
 # TLS.
 
 
-async def test_over_tls(
-    make_transport: MakeTransport, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
-) -> None:
+async def test_over_tls(make_transport: MakeTransport, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
     transport = make_transport(verify=client_tls)
     async with serving(answering(OK), tls=server_tls) as server:
         for _ in range(3):
@@ -347,9 +351,7 @@ async def test_tls_broken_off_in_mid_answer(
 
 
 async def test_local_address_and_socket_options(make_transport: MakeTransport) -> None:
-    transport = make_transport(
-        local_address="127.0.0.2", socket_options=[(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
-    )
+    transport = make_transport(local_address="127.0.0.2", socket_options=[(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)])
     async with serving(answering(OK)) as server:
         response = await transport.handle_async_request(request_of(server.url))
         stream = response.extensions["network_stream"]

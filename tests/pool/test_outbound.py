@@ -19,8 +19,33 @@ pytestmark = pytest.mark.anyio
 
 EVIL = b"GET /evil HTTP/1.1\r\nHost: evil.test\r\n\r\n"
 
-BAD_TEXT = [b"\r\n", b"\n", b"\r", b"\x00", b"\x01", b"\x7f", b"\r\nEvil: 1", b"\nEvil: 1", b"\r\n\r\n" + EVIL, b"\r\n x"]
-BAD_NAMES = [b"", b" ", b"X ", b" X", b"X:", b"X: 1\r\nEvil", b"X Y", b"X\t", b"\xe9", b"X\r\n", b"(x)", b"X\x00", b"X/1"]
+BAD_TEXT = [
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b"\x00",
+    b"\x01",
+    b"\x7f",
+    b"\r\nEvil: 1",
+    b"\nEvil: 1",
+    b"\r\n\r\n" + EVIL,
+    b"\r\n x",
+]
+BAD_NAMES = [
+    b"",
+    b" ",
+    b"X ",
+    b" X",
+    b"X:",
+    b"X: 1\r\nEvil",
+    b"X Y",
+    b"X\t",
+    b"\xe9",
+    b"X\r\n",
+    b"(x)",
+    b"X\x00",
+    b"X/1",
+]
 BAD_TARGETS = [
     b"", b" ", b"/a b", b"/ HTTP/1.1\r\nEvil: 1\r\nX: ", b"/\r\n", b"/\n", b"/\x00", b"/\x7f", b"/\xc3\xa9", b"/\t",
     b"/ HTTP/1.0",
@@ -209,4 +234,8 @@ def test_whatever_is_passed_goes_out_as_itself_or_not_at_all(
     except httpx.LocalProtocolError:
         return
     assert outgoing.body is not None
-    assert parse(outgoing.head + outgoing.body) == (method.encode(), target, [(n, v.strip(b" \t")) for n, v in given_headers])
+    assert parse(outgoing.head + outgoing.body) == (
+        method.encode(),
+        target,
+        [(n, v.strip(b" \t")) for n, v in given_headers],
+    )

@@ -77,9 +77,7 @@ async def test_the_state_adds_up_at_every_turn(make_transport: MakeTransport) ->
                 return
 
     async with serving(script) as server:
-        tasks = [
-            asyncio.ensure_future(outcome(transport, request_of(server.url, timeout=2.0))) for _ in range(60)
-        ]
+        tasks = [asyncio.ensure_future(outcome(transport, request_of(server.url, timeout=2.0))) for _ in range(60)]
         while not all(task.done() for task in tasks):
             state = state_of(transport)
             assert state.connections == state.idle + state.active
@@ -310,9 +308,7 @@ async def test_closing_the_transport_ends_everything(make_transport: MakeTranspo
 
 @needs_ours
 @pytest.mark.parametrize("after", range(12))
-async def test_closing_while_a_connection_is_being_opened(
-    make_transport: MakeTransport, after: int
-) -> None:
+async def test_closing_while_a_connection_is_being_opened(make_transport: MakeTransport, after: int) -> None:
     """Whatever becomes of the request, nothing of it outlives it."""
     transport = make_transport(limits=httpx.Limits(keepalive_expiry=None))
     async with serving(answering(OK)) as server:

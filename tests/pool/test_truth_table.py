@@ -129,9 +129,7 @@ ENDLESS = {
 
 @needs_ours
 @pytest.mark.parametrize(("head", "unit"), ENDLESS.values(), ids=ENDLESS)
-async def test_the_endless_is_refused_early(
-    transport: httpx.AsyncHTTPTransport, head: bytes, unit: bytes
-) -> None:
+async def test_the_endless_is_refused_early(transport: httpx.AsyncHTTPTransport, head: bytes, unit: bytes) -> None:
     sent = 0
 
     async def script(peer: Peer) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import httpcore
 import httpx
 
 from .._stock import is_original
 from ._engine import Engine, origin_of
-from ._exchange import BodyStream, Exchange
+from ._exchange import BodyStream
 from ._outgoing import Outgoing
+from ._response import response_extensions
 
 
 class CorePool(httpcore.AsyncConnectionPool):
@@ -55,26 +54,3 @@ class CorePool(httpcore.AsyncConnectionPool):
             await self._engine.aclose()
         finally:
             await super().aclose()
-
-
-def response_extensions(exchange: Exchange) -> dict[str, Any]:
-    """Give what httpx expects beside status, headers and body."""
-    return {
-        "http_version": exchange.version,
-        "reason_phrase": exchange.reason,
-        "network_stream": NetworkStream(exchange),
-    }
-
-
-class NetworkStream(httpcore.AsyncNetworkStream):
-    """What is known of the connection underneath; it cannot be read or written past the exchange."""
-
-    __slots__ = ("_exchange",)
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-
-    def get_extra_info(self, info: str) -> Any:
-        """Give `client_addr`, `server_addr`, `ssl_object` or `socket`; None for what is not known."""
-        names = {"client_addr": "sockname", "server_addr": "peername"}
-        return self._exchange.get_extra_info(names.get(info, info))

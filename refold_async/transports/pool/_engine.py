@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -55,8 +55,7 @@ class Engine:
         """How many connections there are, and what they do."""
         return PoolState() if self._pool is None else self._pool.state
 
-    @staticmethod
-    def serves(scheme: bytes, extensions: Mapping[str, Any]) -> bool:
+    def serves(self, scheme: bytes, extensions: Mapping[str, Any]) -> bool:
         """Whether requests like this are for our wire, here and now."""
         trace, attempt = extensions.get("trace"), extensions.get(ATTEMPT_KEY)
         return (
@@ -64,10 +63,10 @@ class Engine:
             and scheme in _PORTS
             # The retry layer's own trace asks for nothing that our wire does not tell the attempt itself.
             and (trace is None or (attempt is not None and getattr(trace, "__self__", None) is attempt))
-            and on_asyncio()
+            and (self._pool is not None or on_asyncio())
         )
 
-    async def send(self, outgoing: Outgoing, origin: Target, extensions: Mapping[str, Any]) -> Exchange:
+    def send(self, outgoing: Outgoing, origin: Target, extensions: Mapping[str, Any]) -> Coroutine[Any, Any, Exchange]:
         """Send a request over a connection of the pool, and give its exchange once the answer's head is there.
 
         :raises httpx.HTTPError: one of httpx's own.
@@ -80,7 +79,16 @@ class Engine:
         pool = self._pool
         if pool is None or pool.loop is not asyncio.get_running_loop():
             pool = self._bind()
-        connection = pool.take_idle(origin) or await pool.acquire(origin, timeout)
+        connection = pool.take_idle(origin)
+        if connection is not None:  # the usual case, which is spared a frame
+            return connection.exchange(outgoing, attempt, timeout)
+        return self._send_over_another(pool, outgoing, origin, attempt, timeout)
+
+    @staticmethod
+    async def _send_over_another(
+        pool: Pool, outgoing: Outgoing, origin: Target, attempt: Attempt | None, timeout: Mapping[str, float | None]
+    ) -> Exchange:
+        connection = await pool.acquire(origin, timeout)
         return await connection.exchange(outgoing, attempt, timeout)
 
     def _bind(self) -> Pool:

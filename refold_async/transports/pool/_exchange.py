@@ -204,7 +204,7 @@ class Exchange:
             self._trailers += 1
 
     def on_headers_complete(self) -> None:
-        """Ask whether the connection may be used again, while httptools knows. What a further answer says is nothing."""
+        """Ask whether the connection may be used again, while httptools knows; what a further answer says is void."""
         if self.status is None:
             self.keep_alive = self._parser.should_keep_alive()
 
@@ -239,13 +239,10 @@ class Exchange:
         """Whether there is a status, or will never be one."""
         return self.status is not None or self.error is not None
 
-    async def wait(self) -> None:
-        """Wait until something happens, at most as long as the timeout set on the connection."""
-        waiter = self._waiter = self._connection.loop.create_future()
-        try:
-            await waiter
-        finally:
-            self._waiter = None
+    def wait(self) -> asyncio.Future[None]:
+        """Give what is done once something happens; the timeout set on the connection is something too."""
+        self._waiter = self._connection.loop.create_future()
+        return self._waiter
 
     def wake(self) -> None:
         """Let whoever waits look again."""
@@ -313,6 +310,11 @@ class BodyStream(httpx.AsyncByteStream):
         if data is None:
             raise StopAsyncIteration
         return data
+
+    @property
+    def arrived(self) -> bool:
+        """Whether all of it is here, so that the connection is back in the pool already."""
+        return self._exchange.complete
 
     def take_now(self) -> bytes | None:
         """Give what is left of the body, if all of it has arrived; None where there is more to come."""

@@ -62,6 +62,9 @@ class Outgoing:
             if self.body is not None:
                 self.body = self.chunk(self.body) + b"0\r\n\r\n"
             return
+        if self.body is not None and lengths and b"\r\ncontent-length: %d\r\n" % len(self.body) in self.lowered:
+            self.length = len(self.body)
+            return
         if lengths:
             declared = _LENGTH.search(self.lowered)
             if declared is None:

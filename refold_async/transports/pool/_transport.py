@@ -11,12 +11,13 @@ import httpx
 
 from .._stock import is_original
 from ._connect import SocketOption, Target
-from ._core import CorePool, response_extensions
+from ._core import CorePool
 from ._engine import Engine, origin_of
-from ._exchange import HAS_PARSER, BodyStream
+from ._exchange import HAS_PARSER
 from ._limits import KEEPALIVE_EXPIRY
 from ._outgoing import Outgoing
 from ._pool import PoolState
+from ._response import PoolResponse
 
 DEFAULT_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=KEEPALIVE_EXPIRY)
 
@@ -93,13 +94,7 @@ class PoolTransport(httpx.AsyncHTTPTransport):
             outgoing = Outgoing(request.method.encode("ascii", "replace"), target, request.headers.raw, request.stream)
             if not outgoing.is_unusual:
                 exchange = await self._engine.send(outgoing, origin, extensions)
-                assert exchange.status is not None
-                return httpx.Response(
-                    exchange.status,
-                    headers=exchange.headers,
-                    stream=BodyStream(exchange),
-                    extensions=response_extensions(exchange),
-                )
+                return PoolResponse(exchange)
         return await super().handle_async_request(request)
 
     def _is_untouched(self) -> bool:
