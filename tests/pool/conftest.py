@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,28 @@ def client_tls(authority: trustme.CA) -> ssl.SSLContext:
     context = ssl.create_default_context()
     authority.configure_trust(context)
     return context
+
+
+@pytest.fixture
+def full_port() -> Iterator[int]:
+    """A port at which nobody accepts: its queue is full, so a connection is neither made nor refused."""
+    with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for queued in (first, second):
+            queued.setblocking(False)
+            queued.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture
+async def instant_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look addresses up without a thread, so that every step of a connection falls into a turn of its own."""
+
+    async def lookup(loop: object, host: str, port: int, **options: object) -> list[tuple[object, ...]]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port))]
+
+    monkeypatch.setattr(type(asyncio.get_running_loop()), "getaddrinfo", lookup)
 
 
 needs_ours = pytest.mark.skipif(WIRE == "httpx", reason="a promise of our own wire")

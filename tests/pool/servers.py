@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 import struct
@@ -106,7 +107,8 @@ class Peer:
 
     def shutdown(self) -> None:
         """Tell the client that no more comes (FIN), now and not in a later turn of the loop."""
-        self._writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
+        with socket.socket(fileno=os.dup(self.fileno())) as sock:
+            sock.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """Close in order (FIN)."""
