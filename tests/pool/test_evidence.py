@@ -243,7 +243,7 @@ async def by_task(client: RefoldClient, after: int) -> None:
 
 async def by_deadline(client: RefoldClient, after: int) -> None:
     with pytest.raises(RefoldError):
-        await client.trigger("slack", "E", {"n": after}, deadline=0.0002 * after + 0.00001)
+        await client.trigger("slack", "E", {"n": after}, deadline=after * (0.00003 if after < 20 else 0.0003))
 
 
 @pytest.mark.usefixtures("instant_lookup")
