@@ -220,7 +220,7 @@ class Connection(asyncio.BufferedProtocol):
         exchange = self._exchange = Exchange(
             self, attempt, timeout.get("read"), to_head_request=outgoing.to_head_request
         )
-        exchange.is_last = outgoing.ends_connection
+        exchange.is_last = outgoing.is_last
         try:
             if outgoing.body is not None:
                 self._write_whole(exchange, outgoing, attempt)
