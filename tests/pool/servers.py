@@ -216,7 +216,7 @@ def answering(answer: bytes | Callable[[Received], bytes]) -> Script:
 
 
 def once(answer: bytes, *, close: bool = True, drip: bool = False) -> Script:
-    """Answer the first request of a connection with these bytes; then close it, or say no more until the client does."""
+    """Answer the first request of a connection with these bytes; then close it, or wait until the client does."""
 
     async def script(peer: Peer) -> None:
         await peer.request()

@@ -110,10 +110,10 @@ async def turns(count: int) -> None:
         await asyncio.sleep(0)
 
 
-async def settled(transport: Any, expected: State, *, within: float = 2.0) -> State:
-    """Give the state once it is as expected; or as it is, when that takes too long."""
+async def settled(transport: Any, *expected: State, within: float = 2.0) -> State:
+    """Give the state once it is one of those expected; or as it is, when that takes too long."""
     loop = asyncio.get_running_loop()
     end = loop.time() + within
-    while state_of(transport) != expected and loop.time() < end:
+    while state_of(transport) not in expected and loop.time() < end:
         await asyncio.sleep(0.002)
     return state_of(transport)

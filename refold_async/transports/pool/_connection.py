@@ -235,8 +235,7 @@ class Connection(asyncio.BufferedProtocol):
                     await exchange.wait()
                 self.unwatch()
         except BaseException:
-            exchange.abandon()
-            self.abort()
+            exchange.abandon()  # which closes this, unless the answer is complete: then it may be another's already
             raise
         if exchange.status is None and exchange.error is not None:
             raise exchange.error
