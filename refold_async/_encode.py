@@ -48,7 +48,7 @@ def check_payload(payload: object, *, any_mapping: bool) -> None:
 
 def _encode_json(document: dict[str, Any]) -> bytes:
     try:
-        if _has_odd_key(document, 0):
+        if _has_odd_key(document.get("payload", ()), 1):
             raise ValueError
         return _dumps(document).encode()
     except (TypeError, ValueError, RecursionError) as error:
@@ -76,7 +76,10 @@ def _has_odd_key(value: Any, depth: int) -> bool:
             if not isinstance(key, str):
                 return True
         items = value.values()
-    return any(_has_odd_key(item, depth + 1) for item in items if isinstance(item, _CONTAINERS))
+    for item in items:  # noqa: SIM110 - a generator costs more than the loop, and this is done for every event
+        if isinstance(item, _CONTAINERS) and _has_odd_key(item, depth + 1):
+            return True
+    return False
 
 
 def _find_problem(value: Any, path: str, depth: int) -> str | None:

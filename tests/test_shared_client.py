@@ -34,7 +34,7 @@ def check_nothing_is_left(client: RefoldClient) -> None:
     slots = client._runtime.slots(CONNECTIONS)
     assert slots is not None
     assert slots.value == CONNECTIONS
-    assert not client._runtime._calls
+    assert not client._runtime.calls
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 

@@ -23,31 +23,27 @@ def is_original(function: Any, package: str) -> bool:
     return module.partition(".")[0] == package and not hasattr(function, "__wrapped__")
 
 
-def _send_methods(kind: Any) -> tuple[Any, ...]:
-    try:  # one look at each, because this is done for every request
-        return (
-            kind.send,
-            kind._send_handling_auth,  # noqa: SLF001
-            kind._send_handling_redirects,  # noqa: SLF001
-            kind._send_single_request,  # noqa: SLF001
-            kind._transport_for_url,  # noqa: SLF001
-        )
-    except AttributeError:  # another httpx than those that are known: judged as replaced
-        return (None,)
-
-
 _judged: dict[type, tuple[tuple[Any, ...], bool]] = {}
 """By class of session: the methods that were looked at last, and whether they were httpx's own."""
 
 
 def sends_itself(session: httpx.AsyncClient) -> bool:
     """Whether `send`, and all it calls down to the transport, are as httpx made them."""
-    kind = type(session)
-    methods = _send_methods(kind)
+    kind: Any = type(session)
+    try:  # one look at each, because this is done for every request
+        methods = (
+            kind.send,
+            kind._send_handling_auth,  # noqa: SLF001
+            kind._send_handling_redirects,  # noqa: SLF001
+            kind._send_single_request,  # noqa: SLF001
+            kind._transport_for_url,  # noqa: SLF001
+        )
+    except AttributeError:  # another httpx than those that are known: taken for a replaced one
+        return False
     known = _judged.get(kind)
     if known is None or known[0] != methods:
         known = _judged[kind] = methods, all(is_original(method, "httpx") for method in methods)
-    return known[1] and _REPLACEABLE.isdisjoint(session.__dict__)
+    return known[1] and _REPLACEABLE.isdisjoint(vars(session))
 
 
 def only_transports(session: httpx.AsyncClient) -> bool:

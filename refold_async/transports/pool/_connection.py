@@ -98,7 +98,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = self.lost = True
         self._paused_writing = False
-        self.unwatch()
+        self._watched_until = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -150,7 +150,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._exchange is not exchange:
             return
         self._exchange = None
-        self.unwatch()
+        self._watched_until = None
         if self._paused_reading:
             self.resume_reading()
         reusable = (
@@ -175,9 +175,10 @@ class Connection(asyncio.BufferedProtocol):
             timer.cancel()
             self._timer = self.loop.call_at(until, self._look_at_time)
 
-    def unwatch(self) -> None:
-        """Stop the time."""
-        self._watched_until = None
+    def unwatch(self, exchange: Exchange) -> None:
+        """Stop the time of an exchange; when its awaiter wakes, the connection may be another's already."""
+        if self._exchange is exchange:
+            self._watched_until = None
 
     def _look_at_time(self) -> None:
         self._timer = None
@@ -220,7 +221,7 @@ class Connection(asyncio.BufferedProtocol):
         exchange = self._exchange = Exchange(
             self, attempt, timeout.get("read"), to_head_request=outgoing.to_head_request
         )
-        exchange.is_last = outgoing.ends_connection
+        exchange.is_last = outgoing.is_last
         try:
             if outgoing.body is not None:
                 self._write_whole(exchange, outgoing, attempt)
@@ -233,7 +234,7 @@ class Connection(asyncio.BufferedProtocol):
                 while not exchange.settled():
                     self.watch(exchange.read_timeout)
                     await exchange.wait()
-                self.unwatch()
+                self.unwatch(exchange)
         except BaseException:
             exchange.abandon()  # which closes this, unless the answer is complete: then it may be another's already
             raise
@@ -300,7 +301,7 @@ class Connection(asyncio.BufferedProtocol):
         self.watch(timeout)
         while self._paused_writing and not exchange.settled():
             await exchange.wait()
-        self.unwatch()
+        self.unwatch(exchange)
 
 
 async def _close(chunks: AsyncIterator[bytes]) -> None:

@@ -270,7 +270,7 @@ class Exchange:
                 self.abandon()
                 raise
             finally:
-                self._connection.unwatch()
+                self._connection.unwatch(self)
         chunks = self._chunks
         data = chunks.popleft() if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
