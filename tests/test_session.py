@@ -10,8 +10,9 @@ import httpx
 import pytest
 import respx
 
-from refold_async import Delivery, NotFoundError, RefoldClient, RefoldConnectionError
+from refold_async import ConfigurationError, Delivery, NotFoundError, RefoldClient, RefoldConnectionError
 from refold_async.testing import Fault, MockRefold
+from refold_async.transports import PoolTransport
 
 from .support import FIRED_ANSWER, answering, fired, scripted
 
@@ -188,3 +189,45 @@ async def test_a_users_own_trace_is_called_too() -> None:
             ) as client:
                 await client.trigger("slack", "E")
     assert "http11.send_request_headers.complete" in names
+
+
+def wire_of(client: RefoldClient) -> type:
+    return type(client.session._transport)
+
+
+async def test_the_wire_is_our_own_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    options: dict[str, Any] = {"api_key": "tk_1", "linked_account_id": "a"}
+    assert wire_of(RefoldClient(**options)) is PoolTransport
+    assert wire_of(RefoldClient(**options, transport="httpx")) is httpx.AsyncHTTPTransport
+    monkeypatch.setenv("REFOLD_TRANSPORT", "httpx")
+    assert wire_of(RefoldClient(**options)) is httpx.AsyncHTTPTransport
+    assert wire_of(RefoldClient(**options, transport="pool")) is PoolTransport, "the argument beats the environment"
+    own = httpx.MockTransport(lambda request: fired())
+    assert RefoldClient(**options, transport=own).session._transport is own
+    monkeypatch.setenv("REFOLD_TRANSPORT", "carrier pigeon")
+    with pytest.raises(ConfigurationError, match="REFOLD_TRANSPORT must be pool or httpx"):
+        RefoldClient(**options)
+    with pytest.raises(ConfigurationError, match="transport must be"):
+        RefoldClient(**options, transport=42)
+
+
+async def test_both_wires_send_the_same(server: MockRefold) -> None:
+    for wire in ("pool", "httpx"):
+        async with server.client(transport=wire) as client:
+            assert (await client.trigger("pipedrive", "Deal Created", {"n": 1})).attempts == 1
+    first, second = ([*entry.headers, ("", entry.body.decode())] for entry in server.ledger.entries)
+    assert first == second
+
+
+async def test_a_proxy_of_the_environment_is_used_beside_our_wire(
+    monkeypatch: pytest.MonkeyPatch, server: MockRefold
+) -> None:
+    """The mock stands in for a proxy: what reaches it names the whole URL."""
+    monkeypatch.setenv("http_proxy", server.url)
+    async with RefoldClient(
+        api_key="tk_1", linked_account_id="a", base_url="http://refold.invalid", retry=None
+    ) as client:
+        with pytest.raises(NotFoundError):
+            await client.trigger("slack", "E")
+        assert wire_of(client) is PoolTransport
+    assert server.ledger.entries[0].path.startswith("http://refold.invalid/")
