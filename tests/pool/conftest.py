@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import trustme
 
-from .wire import NOTHING, WIRE, make_wire, settled
+from .wire import NOTHING, WIRE, make_wire, open_sockets, settled
 
 LOOPS = {"asyncio": {}, "uvloop": {"use_uvloop": True}}
 
@@ -37,16 +35,6 @@ async def _nothing_is_left(anyio_backend: Any) -> AsyncIterator[None]:
         if loop.time() > end:
             pytest.fail(f"left behind: {left[0]} sockets, tasks {left[1]}")
         await asyncio.sleep(0.005)
-
-
-def open_sockets() -> int:
-    """Count the open sockets of this process; 0 where the system does not say."""
-    listed = Path("/proc/self/fd")
-    count = 0
-    for entry in listed.iterdir() if listed.exists() else ():
-        with contextlib.suppress(FileNotFoundError):  # the descriptor of this very listing
-            count += str(entry.readlink()).startswith("socket:")
-    return count
 
 
 def other_tasks() -> set[asyncio.Task[Any]]:

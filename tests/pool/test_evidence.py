@@ -24,7 +24,7 @@ from ..support import FIRED_ANSWER, QUICK
 from .conftest import needs_ours
 from .corpus import REFUSED
 from .servers import Peer, RawServer, answering, once, serving
-from .wire import GUARD, ONE_IDLE, make_wire, settled, turns
+from .wire import GUARD, ONE_IDLE, make_wire, settled, turns, until
 
 pytestmark = [pytest.mark.anyio, needs_ours]
 
@@ -97,8 +97,7 @@ async def test_a_wait_for_a_connection() -> None:
     async with serving(script) as server, httpx.AsyncClient(transport=transport) as session:
         async with client_of(server, verify=True, http_client=session, max_connections=None, retry=None) as client:
             first = asyncio.ensure_future(verdict_of(client))
-            while not server.requests:
-                await asyncio.sleep(0.001)
+            assert await until(lambda: bool(server.requests))
             late = client.with_options(timeout=httpx.Timeout(2.0, pool=0.05))
             assert await verdict_of(late) == (NOT_SENT, 1)
             release.set()
@@ -276,8 +275,9 @@ async def test_cut_off_at_any_moment_the_verdict_is_true(cut: Cut, warm: bool) -
             if verdicts[-1] is NOT_SENT and any(arrived):
                 lied.append((after, arrived))
     assert not lied
-    # On a kept connection the request is written in the first turn.
-    assert ({AMBIGUOUS} if warm else {NOT_SENT, AMBIGUOUS}) <= set(verdicts), "or nothing was tested"
+    # On a kept connection the request is written in the first turn; and a deadline may always come later than that.
+    both = cut is by_task and not warm
+    assert ({NOT_SENT, AMBIGUOUS} if both else {AMBIGUOUS}) <= set(verdicts), "or nothing was tested"
     assert ACCEPTED not in verdicts or warm
 
 

@@ -90,5 +90,7 @@ def test_seen_whichever_comes_first(server: MockRefold, tool: str, first: str) -
     assert done.returncode == 0, done.stderr
     seen, connections = map(int, done.stdout.split())
     assert seen == (0 if tool == "nothing" else 3)
-    assert connections == (0 if tool == "httpcore" else 1), "what replaces httpcore's pool gets the request; others watch"
+    assert connections == (0 if tool == "httpcore" else 1), (
+        "what replaces httpcore's pool gets the request; others watch"
+    )
     assert server.ledger.fired_count() == 3
