@@ -203,7 +203,11 @@ async def serving(
         f"http{'s' if tls else ''}://127.0.0.1:{port}" if path is None else "http://unix.test", port, remember
     )
     if path is None:
-        listener = await asyncio.start_server(accept, sock=sock, ssl=tls, limit=_LONGEST_HEAD, backlog=1024)
+        # uvloop keeps a handshake that was broken off until its timer goes off, which takes a minute by default.
+        patience = None if tls is None else 3.0
+        listener = await asyncio.start_server(
+            accept, sock=sock, ssl=tls, limit=_LONGEST_HEAD, backlog=1024, ssl_handshake_timeout=patience, ssl_shutdown_timeout=patience
+        )
     else:
         listener = await asyncio.start_unix_server(accept, sock=sock, limit=_LONGEST_HEAD)
     try:

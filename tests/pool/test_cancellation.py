@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -11,7 +12,7 @@ import pytest
 
 from .conftest import MakeTransport, needs_ours
 from .servers import OK, Peer, RawServer, answering, serving
-from .wire import GUARD, NOTHING, ONE_IDLE, State, exchange, request_of, settled, state_of, turns
+from .wire import GUARD, NOTHING, ONE_IDLE, State, exchange, request_of, settled, state_of, turns, until
 
 pytestmark = [pytest.mark.anyio, needs_ours]
 
@@ -193,3 +194,28 @@ async def test_a_place_given_to_one_who_has_just_been_cancelled(single: httpx.As
             assert (await asyncio.wait_for(third, GUARD)).body == b"hello"
             assert second.cancelled()
             assert await settled(single, ONE_IDLE) == ONE_IDLE
+
+
+async def test_a_cancelled_handshake_is_not_kept(make_transport: MakeTransport) -> None:
+    """uvloop keeps it until its own timer goes off: that must be soon after the connect timeout."""
+    from refold_async.transports.pool._connection import Connection
+
+    transport = make_transport()
+
+    async def silent(peer: Peer) -> None:
+        await peer.gone()
+
+    def kept() -> int:
+        gc.collect()
+        return sum(isinstance(thing, Connection) for thing in gc.get_objects())
+
+    async with serving(silent) as server:
+        url = server.url.replace("http:", "https:")
+        for _ in range(5):
+            task = asyncio.ensure_future(exchange(transport, request_of(url, timeout=0.3)))
+            await asyncio.sleep(0.02)
+            task.cancel()
+            await asyncio.wait([task], timeout=GUARD)
+        del task
+        assert await settled(transport, NOTHING) == NOTHING
+        assert await until(lambda: not kept())

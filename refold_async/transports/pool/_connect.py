@@ -15,6 +15,9 @@ from attrs import frozen
 ATTEMPT_DELAY = 0.25
 """Seconds after which the next address is tried beside the one before it (RFC 8305 §5)."""
 
+_HANDSHAKE_SLACK = 0.25
+"""Seconds by which the event loop's own limit on a handshake comes after ours, which names what has happened."""
+
 SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 _Address = tuple[socket.AddressFamily, int, Any]
 
@@ -55,7 +58,7 @@ class Connector:
         """
         try:
             async with asyncio.timeout(timeout):
-                await self._connect(protocol, target)
+                await self._connect(protocol, target, timeout)
         except TimeoutError as error:
             raise httpx.ConnectTimeout("no connection within the connect timeout") from error
         except (OSError, ssl.CertificateError) as error:  # names, addresses and TLS all fail with these
@@ -63,11 +66,16 @@ class Connector:
         except UnicodeError as error:
             raise httpx.ConnectError("the host's name is no name") from error
 
-    async def _connect(self, protocol: Callable[[], asyncio.BaseProtocol], target: Target) -> None:
+    async def _connect(
+        self, protocol: Callable[[], asyncio.BaseProtocol], target: Target, timeout: float | None
+    ) -> None:
         loop = asyncio.get_running_loop()
         tls: dict[str, Any] = {}
         if target.tls:
             tls = {"ssl": self.tls_context(), "server_hostname": target.sni or target.host}
+            if timeout is not None:
+                # For uvloop, which keeps a handshake that was cancelled until its own timer goes off, after a minute.
+                tls["ssl_handshake_timeout"] = timeout + _HANDSHAKE_SLACK
         if self.uds is not None:
             await loop.create_unix_connection(protocol, self.uds, **tls)
             return
