@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import stat
@@ -60,6 +59,8 @@ class Journal:
     _size: int = 0
     _fsync: bool = False
     _read_only: bool = False
+    _is_new: bool = False
+    _is_ours: bool = False
     _began: bool = False
     _source: str = ""
 
@@ -85,25 +86,21 @@ class Journal:
         :raises JournalError: naming the cure.
         """
         self = cls(path, settings, base_url, place, Table(), fsync=fsync, read_only=read_only, source=source)
-        flags = (os.O_RDONLY if read_only else os.O_RDWR | os.O_APPEND | os.O_CREAT) | getattr(os, "O_BINARY", 0)
         try:
-            self._descriptor = os.open(path, flags, 0o600)
+            self._open()
+            if self._descriptor < 0:
+                return self
             if not try_lock(self._descriptor):
                 raise JournalError(f"{path} is in use by another process: wait until it has ended, or stop it")
-            status = os.fstat(self._descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise JournalError(f"{path} is no regular file: the journal has to be read again, so name another")
-            if status.st_size and not resume:
+            self._is_ours = True
+            size = os.fstat(self._descriptor).st_size
+            if size and not resume:
                 raise JournalError(
                     f"{path} is there already: if it is the journal of this batch, go on with --resume; else name "
                     "another file"
                 )
-            if status.st_size:
+            if size:
                 self._load()
-        except FileNotFoundError as error:
-            if read_only:
-                return self
-            raise JournalError(f"cannot open the journal {path}: {error.strerror}") from error
         except OSError as error:
             self.close()
             raise JournalError(f"cannot open the journal {path}: {error.strerror}") from error
@@ -111,6 +108,23 @@ class Journal:
             self.close()
             raise
         return self
+
+    def _open(self) -> None:
+        """Open the file, or make it; a journal that is only to be read need not be there."""
+        with contextlib.suppress(FileNotFoundError):  # looked at first: opening a device or a pipe may do something
+            if not stat.S_ISREG(self.path.stat().st_mode):
+                raise JournalError(f"{self.path} is no regular file, and a journal must be one: name another")
+        binary = getattr(os, "O_BINARY", 0)
+        if self._read_only:
+            with contextlib.suppress(FileNotFoundError):
+                self._descriptor = os.open(self.path, os.O_RDONLY | binary)
+            return
+        flags = os.O_RDWR | os.O_APPEND | binary
+        try:
+            self._descriptor = os.open(self.path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+            self._is_new = True
+        except FileExistsError:
+            self._descriptor = os.open(self.path, flags)
 
     def _load(self) -> None:
         with open(os.dup(self._descriptor), "rb") as file:  # noqa: PTH123 - of a descriptor
@@ -214,22 +228,27 @@ class Journal:
             raise JournalError(f"{self.failure}; the row was not sent")
 
     def _write_all(self, line: bytes) -> None:
-        written = os.write(self._descriptor, line)
-        if written < len(line):  # the disk is full: leave no half line for the next one to be glued to
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._descriptor, self._size)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = 0
+        try:
+            while written < len(line):  # a disk that fills up may take half of it first
+                written += os.write(self._descriptor, line[written:])
+        except OSError:
+            if written:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._descriptor, self._size)
+            raise
         self._size += written
         if self._fsync:
             os.fsync(self._descriptor)
 
     def close(self) -> None:
-        """Give the lock up. A journal in which nothing was written is removed."""
+        """Give the lock up. A journal that was made for this run, and in which nothing was written, is removed."""
         if self._descriptor < 0:
             return
-        if self._size == 0 and not self._read_only:
+        if self._is_new and self._is_ours and self._size == 0:
             with contextlib.suppress(OSError):
-                if os.fstat(self._descriptor).st_size == 0:
+                status = os.fstat(self._descriptor)
+                if status.st_size == 0 and os.path.samestat(status, self.path.stat()):
                     self.path.unlink()
         os.close(self._descriptor)
         self._descriptor = -1
