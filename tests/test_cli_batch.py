@@ -161,6 +161,15 @@ def test_the_rate_is_kept(tmp_path: Path) -> None:
         assert ran.summary["seconds"] > 1.5
 
 
+def test_a_long_pause_holds_up_the_rows_and_burns_none(server: MockRefold, tmp_path: Path) -> None:
+    waits = iter([Fault.throttle("2")])
+    server.plan(lambda entry: next(waits, None) if entry.payload["n"] == 30 else None)
+    rows = write_rows(tmp_path / "rows.jsonl", 60)
+    ran = batch(server, rows, "--json", "--rate", "200", "--deadline", "1.5", "--max-concurrency", "5")
+    assert (ran.code, ran.summary["accepted"], ran.summary["retries"]) == (0, 60, 1)
+    assert ran.summary["seconds"] > 2
+
+
 def test_only_the_first_failures_are_told_of_as_they_happen(server: MockRefold, tmp_path: Path) -> None:
     server.plan(lambda _: Fault.answer(404))
     ran = batch(server, write_rows(tmp_path / "rows.jsonl", 50))

@@ -249,6 +249,15 @@ def test_a_turn_that_comes_after_the_window_is_not_taken(dropping: MockRefold, r
     assert fired(dropping) == dict.fromkeys(range(1, 7), 1)
 
 
+def test_a_repeat_is_given_up_when_its_window_ends(dropping: MockRefold, rows: Path, journal: Path) -> None:
+    killed_with_keys(dropping, rows, journal)
+    age(journal, 239)  # so 1 s is left, and an attempt may take 10
+    dropping.plan(plan({2: Fault.stall_head()}))
+    ran = batch(dropping, rows, "--journal", journal, "--resume", *DECLARED, "--json")
+    assert (ran.code, ran.summary["lines"]["ambiguous"]) == (3, [2])
+    assert ran.summary["seconds"] < 5
+
+
 def test_a_key_without_a_declaration_then_is_known_later(tmp_path: Path, journal: Path) -> None:
     rows = write_rows(tmp_path / "rows.jsonl", [row(n, idempotency_key=f"k{n}") for n in range(1, 7)])
     with MockRefold(rate_limit=None, dedupe=Dedupe(header="Idempotency-Key")) as server:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import islice
 from typing import Any
 
 from attrs import define
@@ -139,12 +138,13 @@ def lines_of(table: Table, *states: int) -> list[int]:
 def in_words(lines: list[int]) -> str:
     """Name lines, those that follow each other as a range, and not too many: 3, 7-9 and 120 more."""
     ranges: list[list[int]] = []
-    for line in islice(lines, _MOST_LISTED * 10):
+    for line in lines:
         if ranges and line == ranges[-1][1] + 1:
             ranges[-1][1] = line
+        elif len(ranges) == _MOST_LISTED:
+            break
         else:
             ranges.append([line, line])
-    shown = ranges[:_MOST_LISTED]
-    words = ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in shown)
-    left = len(lines) - sum(last - first + 1 for first, last in shown)
+    words = ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in ranges)
+    left = len(lines) - sum(last - first + 1 for first, last in ranges)
     return f"{words} and {left:,} more" if left else words
