@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from attrs import frozen
 from typer.testing import CliRunner
 
 from refold_async.cli._app import app
-from refold_async.testing import MockRefold
+from refold_async.testing import Entry, Fault, MockRefold
 
 PROGRAM = [sys.executable, "-c", "from refold_async.cli import main; main()"]
 
@@ -70,3 +70,24 @@ def batch(
 def entries(journal: Path) -> list[dict[str, Any]]:
     """The lines of a journal."""
     return [json.loads(line) for line in journal.read_text().splitlines()]
+
+
+def plan(faults: dict[int, Fault]) -> Callable[[Entry], Fault | None]:
+    """Play a fault to each request for these rows."""
+    return lambda entry: faults.get(entry.payload["n"])
+
+
+def edit(journal: Path, change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
+    """Rewrite a journal line by line; None leaves a line out."""
+    changed = [change(entry) for entry in entries(journal)]
+    journal.write_text("".join(json.dumps(entry) + "\n" for entry in changed if entry is not None))
+
+
+def forget_ends(journal: Path, *lines: int) -> None:
+    """Make it look as if the process was killed while these rows were on the wire."""
+    edit(journal, lambda entry: None if entry.get("what") == "ended" and entry["line"] in lines else entry)
+
+
+def fired(server: MockRefold) -> dict[Any, int]:
+    """How often each row fired, by its number."""
+    return dict(server.ledger.count_fired_by("n"))

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from refold_async.testing import Dedupe, Entry, Fault, MockRefold
+from refold_async.cli import _batch
+from refold_async.testing import Entry, Fault, MockRefold
 
-from .cli_support import Ran, batch, entries, environment, row, write_rows
+from .cli_support import batch, edit, entries, environment, fired, forget_ends, plan, row, write_rows
 
 
 @pytest.fixture
@@ -24,26 +24,6 @@ def rows(tmp_path: Path) -> Path:
 @pytest.fixture
 def journal(tmp_path: Path) -> Path:
     return tmp_path / "run.jsonl"
-
-
-def plan(faults: dict[int, Fault]) -> Callable[[Entry], Fault | None]:
-    """Play a fault to each request for these rows."""
-    return lambda entry: faults.get(entry.payload["n"])
-
-
-def edit(journal: Path, change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
-    """Rewrite a journal line by line; None leaves a line out."""
-    changed = [change(entry) for entry in entries(journal)]
-    journal.write_text("".join(json.dumps(entry) + "\n" for entry in changed if entry is not None))
-
-
-def forget_ends(journal: Path, *lines: int) -> None:
-    """Make it look as if the process was killed while these rows were on the wire."""
-    edit(journal, lambda entry: None if entry.get("what") == "ended" and entry["line"] in lines else entry)
-
-
-def fired(server: MockRefold) -> dict[int, int]:
-    return dict(server.ledger.count_fired_by("n"))
 
 
 def test_a_row_is_in_the_journal_before_it_is_on_the_wire(server: MockRefold, rows: Path, journal: Path) -> None:
@@ -179,103 +159,6 @@ def test_only_what_cannot_have_been_sent_counts_as_unsent(
     assert fired(server) == ({} if is_doubtful else {1: 1})
 
 
-def age(journal: Path, seconds: float) -> None:
-    """Make the journal older."""
-    edit(journal, lambda entry: entry | {"at": entry["at"] - seconds})
-
-
-@pytest.fixture
-def dropping(tmp_path: Path) -> Iterable[MockRefold]:
-    """A server that drops repeats."""
-    with MockRefold(rate_limit=None, dedupe=Dedupe(header="X-Key", window=300)) as running:
-        yield running
-
-
-DECLARED = ["--idempotency-header", "X-Key", "--idempotency-window", "300"]
-
-
-def killed_with_keys(server: MockRefold, rows: Path, journal: Path, *declared: str) -> Ran:
-    ran = batch(server, rows, "--journal", journal, *(declared or DECLARED))
-    forget_ends(journal, 2, 5)
-    return ran
-
-
-def test_within_the_window_it_is_sent_again_with_the_same_key(dropping: MockRefold, rows: Path, journal: Path) -> None:
-    killed_with_keys(dropping, rows, journal)
-    age(journal, 230)
-    ran = batch(dropping, rows, "--journal", journal, "--resume", *DECLARED, "--json")
-    assert (ran.code, ran.summary["accepted"], dropping.ledger.requests) == (0, 6, 8)
-    keys = [(e.payload["n"], e.header("X-Key")) for e in dropping.ledger.entries]
-    assert len(set(keys)) == 6, "each row has one key, however often it was sent"
-    assert fired(dropping) == dict.fromkeys(range(1, 7), 1)
-
-
-@pytest.mark.parametrize(
-    ("older", "declared"),
-    [
-        (245, DECLARED),  # 0.8 of 300 is 240
-        (-10, DECLARED),  # the clock was set back: who knows for how long the key is still remembered
-        (0, ["--idempotency-header", "X-Other"]),
-        (0, ["--idempotency-field", "key"]),
-        (0, []),
-    ],
-)
-def test_outside_of_the_window_it_is_not(
-    dropping: MockRefold, rows: Path, journal: Path, older: float, declared: list[str]
-) -> None:
-    killed_with_keys(dropping, rows, journal)
-    age(journal, older)
-    ran = batch(dropping, rows, "--journal", journal, "--resume", *declared, "--json")
-    assert (ran.code, ran.summary["lines"]["ambiguous"], dropping.ledger.requests) == (3, [2, 5], 6)
-
-
-def test_the_window_counts_from_the_first_time(dropping: MockRefold, rows: Path, journal: Path) -> None:
-    killed_with_keys(dropping, rows, journal)
-    age(journal, 200)
-    batch(dropping, rows, "--journal", journal, "--resume", *DECLARED)
-    forget_ends(journal, 2, 5)
-    age(journal, 50)
-    ran = batch(dropping, rows, "--journal", journal, "--resume", *DECLARED, "--json")
-    assert (ran.code, ran.summary["lines"]["ambiguous"], dropping.ledger.requests) == (3, [2, 5], 8)
-
-
-def test_a_turn_that_comes_after_the_window_is_not_taken(dropping: MockRefold, rows: Path, journal: Path) -> None:
-    killed_with_keys(dropping, rows, journal)
-    age(journal, 238)  # so 2 s are left; of two rows at one in 2.5 seconds, the second comes too late
-    slow = ["--rate", "0.4", "--burst", "1", "--json"]
-    ran = batch(dropping, rows, "--journal", journal, "--resume", *DECLARED, *slow)
-    assert (ran.code, ran.summary["lines"]["ambiguous"], dropping.ledger.requests) == (3, [5], 7)
-    assert "came after the idempotency window" in ran.summary["failures"][0]["message"]
-    assert fired(dropping) == dict.fromkeys(range(1, 7), 1)
-
-
-def test_a_repeat_is_given_up_when_its_window_ends(dropping: MockRefold, rows: Path, journal: Path) -> None:
-    killed_with_keys(dropping, rows, journal)
-    age(journal, 239)  # so 1 s is left, and an attempt may take 10
-    dropping.plan(plan({2: Fault.stall_head()}))
-    ran = batch(dropping, rows, "--journal", journal, "--resume", *DECLARED, "--json")
-    assert (ran.code, ran.summary["lines"]["ambiguous"]) == (3, [2])
-    assert ran.summary["seconds"] < 5
-
-
-def test_a_key_without_a_declaration_then_is_known_later(tmp_path: Path, journal: Path) -> None:
-    rows = write_rows(tmp_path / "rows.jsonl", [row(n, idempotency_key=f"k{n}") for n in range(1, 7)])
-    with MockRefold(rate_limit=None, dedupe=Dedupe(header="Idempotency-Key")) as server:
-        batch(server, rows, "--journal", journal)
-        forget_ends(journal, 3)
-        ran = batch(server, rows, "--journal", journal, "--resume", "--idempotency-header", "idempotency-key")
-        assert (ran.code, server.ledger.requests) == (0, 7)
-        assert fired(server) == dict.fromkeys(range(1, 7), 1)
-
-
-def test_told_to_send_again_it_keeps_the_key(dropping: MockRefold, rows: Path, journal: Path) -> None:
-    killed_with_keys(dropping, rows, journal)
-    age(journal, 290)
-    ran = batch(dropping, rows, "--journal", journal, "--resume", *DECLARED, "--resend-ambiguous")
-    assert (ran.code, dropping.ledger.requests) == (0, 8)
-    assert fired(dropping) == dict.fromkeys(range(1, 7), 1)
-
-
 def test_a_mended_row_goes_on_from_where_it_stopped(server: MockRefold, tmp_path: Path, journal: Path) -> None:
     bad = write_rows(tmp_path / "rows.jsonl", [*(row(n) for n in range(1, 7)), "{", row(8)])
     assert batch(server, bad, "--journal", journal).code == 2
@@ -291,17 +174,6 @@ def test_a_run_that_sent_nothing_leaves_no_journal(server: MockRefold, tmp_path:
     assert not journal.exists()
 
 
-def test_ordered_rows_stay_in_order_when_some_are_sent_again(tmp_path: Path, journal: Path) -> None:
-    rows = write_rows(tmp_path / "rows.jsonl", [row(n, ordering_key="o") for n in range(1, 6)])
-    with MockRefold(rate_limit=None, dedupe=Dedupe(header="X-Key")) as server:
-        batch(server, rows, "--journal", journal, *DECLARED)
-        edit(journal, lambda entry: None if entry.get("line", 0) > 3 else entry)
-        forget_ends(journal, 3)
-        server.ledger.clear()
-        assert batch(server, rows, "--journal", journal, "--resume", *DECLARED).code == 0
-        assert [entry.payload["n"] for entry in server.ledger.entries] == [3, 4, 5]
-
-
 def test_a_dry_run_changes_nothing_and_says_what_is_left(server: MockRefold, rows: Path, journal: Path) -> None:
     batch(server, rows, "--journal", journal)
     edit(journal, lambda entry: None if entry.get("line", 0) > 4 else entry)
@@ -315,6 +187,14 @@ def test_a_dry_run_changes_nothing_and_says_what_is_left(server: MockRefold, row
     ran = batch(server, rows, "--journal", journal.parent / "none.jsonl", "--resume", "--dry-run")
     assert ran.out.startswith("6 rows can be sent.")
     assert not (journal.parent / "none.jsonl").exists()
+
+
+def test_a_long_wait_for_the_journal_is_announced(
+    server: MockRefold, rows: Path, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_batch, "_LONG_JOURNAL", 100)
+    assert "Reading the journal" not in batch(server, rows, "--journal", journal).err
+    assert "Reading the journal (0 MB)" in batch(server, rows, "--journal", journal, "--resume").err
 
 
 def test_going_on_elsewhere_is_said(server: MockRefold, rows: Path, journal: Path) -> None:

@@ -86,7 +86,7 @@ def test_a_table_that_is_kept_up_to_date_is_the_one_that_would_be_read(
     for line in world.lines[1:]:
         entry = json.loads(line)
         if entry["what"] == "sending":
-            live.sending(1, b"", Sent(None, "header k", entry["at"]), remember=False)
+            live.sending(1, b"", Sent(None, "header k", entry["at"]))
         elif entry["what"] == "retrying":
             live.retrying(1, Delivery(entry["delivery"]))
         else:
@@ -97,25 +97,41 @@ def test_a_table_that_is_kept_up_to_date_is_the_one_that_would_be_read(
     assert live.count(live.state(1)) == 1
 
 
-def test_a_million_rows_take_a_few_bytes_each() -> None:
+@pytest.mark.parametrize(
+    ("reading", "delivery", "state"),
+    [(True, Delivery.ACCEPTED, ACCEPTED), (False, Delivery.AMBIGUOUS, DOUBTFUL), (False, Delivery.NOT_SENT, NOT_SENT)],
+)
+def test_a_million_rows_take_a_few_bytes_each(reading: bool, delivery: Delivery, state: int) -> None:
     import tracemalloc
 
-    table = Table()
+    table = Table(reading=reading)
     tracemalloc.start()
     for line in range(1, 100_001):
-        table.sending(line, b"12345678", Sent(None, "", 0.0), remember=True)
-        table.ended(line, Delivery.ACCEPTED, 200)
+        table.sending(line, b"12345678", Sent(f"key {line}", "", 0.0))
+        table.ended(line, delivery, 200)
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held < 100_000 * 12
-    assert (table.count(ACCEPTED), table.last) == (100_000, 100_000)
+    assert (table.count(state), table.last) == (100_000, 100_000)
+
+
+def test_a_key_stands_for_a_row_only_if_all_of_it_was_sent_with_that_key_in_that_place() -> None:
+    table = Table(reading=True)
+    first = Sent("k", "header x", 1.0)
+    for line, again in enumerate(
+        [Sent("k", "header x", 2.0), Sent("k", "header y", 2.0), Sent(None, "header x", 2.0)], 1
+    ):
+        table.sending(line, b"", first)
+        table.sending(line, b"", again)
+    assert table.sent[1] == first, "the window counts from the first time"
+    assert [table.sent[line].key for line in (2, 3)] == [None, None]
 
 
 @pytest.mark.parametrize("status", [401, 425, 429, 503])
 def test_what_may_pass_is_told_from_what_is_wrong_with_the_row(status: int) -> None:
     table = Table()
     for line, answered in ((1, status), (2, 400)):
-        table.sending(line, b"", Sent(None, "", 0.0), remember=False)
+        table.sending(line, b"", Sent(None, "", 0.0))
         table.ended(line, Delivery.REJECTED, answered)
     assert (table.state(1), table.state(2), list(table.lines(REFUSED))) == (REFUSED, REJECTED, [1])
 

@@ -30,6 +30,9 @@ from ._source import Again, Source
 from ._summary import Summary
 from ._table import Table
 
+_LONG_JOURNAL = 20_000_000
+"""Bytes that take a second or so to read."""
+
 
 def batch(
     file: given.File,
@@ -90,6 +93,7 @@ def batch(
         constants = Constants(slug=slug, event=event, instance_tag=instance_tag)
         source_input = Input.open(file)
         if journal_path is not None:
+            _say_if_long(journal_path)
             journal = Journal.open(
                 journal_path,
                 settings=_settings_of(client, constants),
@@ -139,6 +143,12 @@ def _send(run: Run, client: RefoldClient, as_json: bool) -> None:
     elif run.ended or run.stopped != "input":
         summary.show(Console())
     raise typer.Exit(summary.exit_code)
+
+
+def _say_if_long(journal: Path) -> None:
+    size = journal.stat().st_size if journal.is_file() else 0
+    if size > _LONG_JOURNAL:
+        typer.echo(f"Reading the journal ({size // 1_000_000} MB), and comparing the input with it.", err=True)
 
 
 def _say_beforehand(source: Input, journal: Journal | None) -> None:

@@ -162,7 +162,7 @@ class Journal:
             entry["key"] = call.idempotency_key
         self._append(entry)
         sent = Sent(call.idempotency_key, self.place, now)
-        self.table.sending(origin.line, origin.digest, sent, remember=False)
+        self.table.sending(origin.line, origin.digest, sent)
 
     def watch(self, event: HookEvent) -> None:
         """Write down that an attempt has ended and will be repeated; a hook of the client.

@@ -45,6 +45,7 @@ def recover(file: IO[bytes], name: str, table: Table, settings: str) -> Recovere
     :param settings: those of this run, which must be those of the first one.
     :raises JournalError: for what is no journal, not the one of these rows, or damaged.
     """
+    table.reading = True
     size = 0
     ends_line = True
     base_url: str | None = None
@@ -69,6 +70,7 @@ def recover(file: IO[bytes], name: str, table: Table, settings: str) -> Recovere
         size += len(line)
         ends_line = whole
     table.killed()
+    table.reading = False
     return Recovered(size, ends_line, base_url)
 
 
@@ -102,7 +104,7 @@ def _apply(entry: dict[str, Any], place: str, table: Table) -> bool:
             return False
         if what == "sending":
             sent = Sent(entry.get("key"), place, float(entry["at"]))
-            table.sending(line, bytes.fromhex(entry["digest"]), sent, remember=True)
+            table.sending(line, bytes.fromhex(entry["digest"]), sent)
         elif what == "retrying":
             table.retrying(line, Delivery(entry["delivery"]))
         elif what == "ended":

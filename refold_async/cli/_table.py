@@ -47,10 +47,14 @@ class Sent:
 class Table:
     """The states of all rows.
 
-    :ivar sent: of the rows that are on the wire or doubtful, when and with which key they were sent first.
+    :ivar sent: of the rows that are on the wire, when and with which key they were sent first; and of those that were
+        doubtful when the journal was read.
+    :ivar reading: whether a journal is being read: then the digests are kept, to compare the input with, and what may
+        have to be sent again with its key. A run that is going on needs neither, however many rows it has.
     :ivar last: the last line that is known of; 0 for none.
     """
 
+    reading: bool = False
     sent: dict[int, Sent] = field(factory=dict)
     _states: bytearray = field(factory=lambda: bytearray(1))
     _digests: bytearray = field(factory=lambda: bytearray(_DIGEST))
@@ -84,11 +88,8 @@ class Table:
         """Whether this is what the row held when it was sent."""
         return self._digests[_DIGEST * line : _DIGEST * (line + 1)] == digest
 
-    def sending(self, line: int, digest: bytes, sent: Sent, *, remember: bool) -> None:
-        """Note that a row goes to the wire.
-
-        :param remember: keep the digest as well, to compare the input with it.
-        """
+    def sending(self, line: int, digest: bytes, sent: Sent) -> None:
+        """Note that a row goes to the wire."""
         state = self.state(line)
         earlier = self.sent.get(line)
         if state not in (SENDING, DOUBTFUL, RESENDING):
@@ -97,7 +98,7 @@ class Table:
             self.sent[line] = Sent(None, sent.place, sent.at)  # no one key stands for all that was sent
         # Sent again without a word on how it ended: whoever sent it first was killed meanwhile.
         self.set(line, RESENDING if state in (SENDING, DOUBTFUL, RESENDING) else SENDING)
-        if remember:
+        if self.reading:
             missing = _DIGEST * len(self._states) - len(self._digests)
             self._digests.extend(bytes(missing))
             self._digests[_DIGEST * line : _DIGEST * (line + 1)] = digest
@@ -129,7 +130,7 @@ class Table:
         if self.state(line) in (DOUBTFUL, RESENDING):
             state = DOUBTFUL
         self.set(line, state)
-        if state != DOUBTFUL:
+        if state != DOUBTFUL or not self.reading:
             self.sent.pop(line, None)
 
     def set(self, line: int, state: int) -> None:
