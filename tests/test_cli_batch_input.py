@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from refold_async.cli._input import LONGEST_LINE
+from refold_async.cli._input import LONGEST_LINE, Input
 from refold_async.testing import MockRefold
 
 from .cli_support import batch, row, write_rows
@@ -76,6 +77,31 @@ def test_a_line_without_an_end_does_not_fill_the_memory(server: MockRefold, tmp_
     ran = batch(server, rows, "--skip-invalid", "--json")
     assert (ran.summary["accepted"], ran.summary["lines"]["invalid"]) == (1, [1, 3])
     assert "line 1: invalid: longer than 16 MiB" in ran.err
+
+
+def test_a_line_of_csv_without_an_end(server: MockRefold, tmp_path: Path) -> None:
+    table = tmp_path / "rows.csv"
+    table.write_text("slug,event,n\nslack,E," + "1" * (LONGEST_LINE + 1) + "\nslack,E,2\n")
+    ran = batch(server, table, "--skip-invalid", "--json")
+    assert (ran.summary["accepted"], ran.summary["lines"]["invalid"]) == (1, [2])
+    assert "line 2: invalid: longer than 16 MiB" in ran.err
+
+
+def test_an_input_that_breaks_off_is_told_from_one_that_ends(
+    server: MockRefold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunks = [json.dumps(row(1)).encode() + b"\n" + json.dumps(row(2)).encode()]
+
+    def read(_: Input) -> bytes:
+        if chunks:
+            return chunks.pop()
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Input, "read", read)
+    rows = write_rows(tmp_path / "rows.jsonl", 3)
+    ran = batch(server, rows, "--json")
+    assert (ran.code, ran.summary["accepted"]) == (2, 1), "half a line is no row"
+    assert f"reading {rows} failed after line 1: Input/output error" in ran.err
 
 
 BAD_TABLES = [

@@ -125,6 +125,29 @@ def test_a_slow_pipe_is_sent_as_it_comes(server: MockRefold, form: str) -> None:
     assert (process.returncode, json.loads(out)["accepted"]) == (0, 3)
 
 
+def test_a_pipe_that_somebody_made_non_blocking(server: MockRefold) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    with running(server, "-", "--json", stdin=reader) as process:
+        os.close(reader)
+        for n in (1, 2):
+            os.write(writer, (json.dumps(row(n)) + "\n").encode())
+            arrived(server, n)
+        os.close(writer)
+        assert process.wait(20) == 0
+
+
+def test_at_a_terminal_it_says_what_it_waits_for(server: MockRefold) -> None:
+    ours, theirs = os.openpty()
+    with running(server, "-", "--json", stdin=theirs) as process:
+        os.close(theirs)
+        assert process.stderr.readline() == "Type the rows, one a line; Ctrl-D ends them.\n"
+        os.write(ours, (json.dumps(row(1)) + "\n\x04").encode())
+        assert process.wait(20) == 0
+    os.close(ours)
+    assert len(server.ledger.fired) == 1
+
+
 def test_input_without_end_is_not_read_ahead(server: MockRefold) -> None:
     """What a pipe took in can only sit in its own buffer, and in that of the batch."""
     line = (json.dumps(row(1)) + "\n").encode()
