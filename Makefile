@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-dev
 DEMO_STAMP := $(VENV)/.installed-demo
 
-.PHONY: demo test check chaos bench format clean
+.PHONY: demo test check chaos kill bench format clean
 
 demo: $(DEMO_STAMP)  ## fire a batch at the embedded mock Refold, with faults switched on
 	$(BIN)/refold-async demo
@@ -21,6 +21,9 @@ check: $(STAMP)  ## format, lint and types
 
 chaos: $(STAMP)  ## 10,000 triggers over every fault, checked against the mock's ledger
 	$(BIN)/python -m tests.chaos --triggers 10000
+
+kill: $(STAMP)  ## a batch killed at 20 random moments and resumed, checked against the mock's ledger
+	$(BIN)/python -m tests.kill_resume --kills 20
 
 bench: $(STAMP)  ## what a trigger costs beside httpx's own post
 	$(BIN)/python -m benchmarks.trigger_cost

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import httpx
 from attrs import define, field
@@ -30,7 +31,10 @@ _REMEMBERED = 1024
 
 @define(eq=False)
 class Caller:
-    """Makes the calls of a client, or of a view of it: the policies over the session, and what is done once."""
+    """Makes the calls of a client, or of a view of it: the policies over the session, and what is done once.
+
+    :ivar before_send: is given to each call; see `Call`.
+    """
 
     runtime: Runtime
     credential: Credential = field(repr=False)
@@ -39,6 +43,7 @@ class Caller:
     limiter: RateLimiter | None
     budget: RetryBudget
     max_connections: int | None
+    before_send: Callable[[Call], None] | None = None
     _common_headers: tuple[tuple[bytes, bytes], ...] = field(init=False, repr=False)
     _headers: dict[tuple[str | None, str | None, int], httpx.Headers] = field(init=False, factory=dict, repr=False)
     _urls: dict[str, httpx.URL] = field(init=False, factory=dict)
@@ -64,6 +69,7 @@ class Caller:
             read_limit=MAX_RESPONSE_BYTES,
             is_genuine=is_genuine,
             wire_reports=True,
+            before_send=self.before_send,
             patient=patient,
         )
 
