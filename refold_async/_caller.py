@@ -20,7 +20,7 @@ from .limiters import MemoryRateLimiter, RateLimiter
 from .policies.budget import RetryBudget
 from .policies.retry import RetryPolicy
 from .transports._call import Call
-from .transports._credentials import CredentialTransport
+from .transports._credentials import RotationTransport
 from .transports.concurrency import ConcurrencyTransport
 from .transports.rate_limit import RateLimitTransport
 from .transports.retry import RetryTransport
@@ -152,7 +152,7 @@ class Caller:
             wire: httpx.AsyncBaseTransport = RateLimitTransport(runtime.wire, limiter=self.limiter)
             slots = runtime.slots(self.max_connections)
             wire = wire if slots is None else ConcurrencyTransport(wire, slots=slots)
-            wire = CredentialTransport(wire, self.credential)
+            wire = RotationTransport(wire, self.credential) if self.credential.rotates else wire
             self._stack = RetryTransport(wire, policy=self.settings.retry, budget=self.budget)
             self._generation = runtime.generation
         return self._stack
