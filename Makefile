@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-dev
 DEMO_STAMP := $(VENV)/.installed-demo
 
-.PHONY: demo test check chaos kill bench format clean
+FOR ?= 60
+
+.PHONY: demo test check chaos kill soak bench format clean
 
 demo: $(DEMO_STAMP)  ## fire a batch at the embedded mock Refold, with faults switched on
 	$(BIN)/refold-async demo
@@ -19,11 +21,14 @@ check: $(STAMP)  ## format, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-chaos: $(STAMP)  ## 10,000 triggers over every fault, checked against the mock's ledger
+chaos: $(STAMP)  ## 10,000 triggers over every fault, checked against the mock's ledger; then our wire beside stock httpx
 	$(BIN)/python -m tests.chaos --triggers 10000
 
 kill: $(STAMP)  ## a batch killed at 20 random moments and resumed, checked against the mock's ledger
 	$(BIN)/python -m tests.kill_resume --kills 20
+
+soak: $(STAMP)  ## the wire under a storm for a minute, or FOR= seconds, while its sockets and memory are watched
+	$(BIN)/python -m tests.soak --seconds $(FOR)
 
 bench: $(STAMP)  ## what a trigger costs beside httpx's own post
 	$(BIN)/python -m benchmarks.trigger_cost

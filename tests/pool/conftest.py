@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 import trustme
 
-from .wire import NOTHING, WIRE, make_wire, settled
+from .wire import NOTHING, WIRE, make_wire, open_sockets, settled
 
 LOOPS = {"asyncio": {}, "uvloop": {"use_uvloop": True}}
 
@@ -36,16 +35,6 @@ async def _nothing_is_left(anyio_backend: Any) -> AsyncIterator[None]:
         if loop.time() > end:
             pytest.fail(f"left behind: {left[0]} sockets, tasks {left[1]}")
         await asyncio.sleep(0.005)
-
-
-def open_sockets() -> int:
-    """Count the open sockets of this process; 0 where the system does not say."""
-    listed = Path("/proc/self/fd")
-    count = 0
-    for entry in listed.iterdir() if listed.exists() else ():
-        with contextlib.suppress(FileNotFoundError):  # the descriptor of this very listing
-            count += str(entry.readlink()).startswith("socket:")
-    return count
 
 
 def other_tasks() -> set[asyncio.Task[Any]]:
@@ -93,6 +82,28 @@ def client_tls(authority: trustme.CA) -> ssl.SSLContext:
     context = ssl.create_default_context()
     authority.configure_trust(context)
     return context
+
+
+@pytest.fixture
+def full_port() -> Iterator[int]:
+    """A port at which nobody accepts: its queue is full, so a connection is neither made nor refused."""
+    with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for queued in (first, second):
+            queued.setblocking(False)
+            queued.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture
+async def instant_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look addresses up without a thread, so that every step of a connection falls into a turn of its own."""
+
+    async def lookup(loop: object, host: str, port: int, **options: object) -> list[tuple[object, ...]]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port))]
+
+    monkeypatch.setattr(type(asyncio.get_running_loop()), "getaddrinfo", lookup)
 
 
 needs_ours = pytest.mark.skipif(WIRE == "httpx", reason="a promise of our own wire")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
 import socket
 import ssl
 import struct
@@ -67,7 +69,8 @@ class Peer:
             length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
             body = await self._reader.readexactly(length)
         received = Received(self.number, head, body)
-        self.server.requests.append(received)
+        if self.server.remembers:
+            self.server.requests.append(received)
         return received
 
     async def _chunks(self) -> bytes:
@@ -106,7 +109,8 @@ class Peer:
 
     def shutdown(self) -> None:
         """Tell the client that no more comes (FIN), now and not in a later turn of the loop."""
-        self._writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
+        with socket.socket(fileno=os.dup(self.fileno())) as sock:
+            sock.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """Close in order (FIN)."""
@@ -133,6 +137,7 @@ class RawServer:
 
     url: str
     port: int
+    remembers: bool = True
     requests: list[Received] = field(factory=list)
     peers: list[Peer] = field(factory=list)
     open: int = 0
@@ -156,17 +161,21 @@ async def serving(
     tls: ssl.SSLContext | None = None,
     path: Path | None = None,
     buffers: int | None = None,
+    remember: bool = True,
 ) -> AsyncIterator[RawServer]:
     """Run the script for each connection; it is closed when the script ends.
 
     :param path: of a unix socket to listen on, in place of TCP.
     :param buffers: bytes of the kernel's buffers for each connection, both ways.
+    :param remember: keep the requests and connections that there were.
     """
     tasks: set[asyncio.Task[None]] = set()
+    numbers = itertools.count()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = Peer(len(server.peers), server, reader, writer)
-        server.peers.append(peer)
+        peer = Peer(next(numbers), server, reader, writer)
+        if remember:
+            server.peers.append(peer)
         server.open += 1
         server.most_open = max(server.most_open, server.open)
         try:
@@ -190,7 +199,9 @@ async def serving(
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers)
     sock.bind(("127.0.0.1", 0) if path is None else str(path))
     port = sock.getsockname()[1] if path is None else 0
-    server = RawServer(f"http{'s' if tls else ''}://127.0.0.1:{port}" if path is None else "http://unix.test", port)
+    server = RawServer(
+        f"http{'s' if tls else ''}://127.0.0.1:{port}" if path is None else "http://unix.test", port, remember
+    )
     if path is None:
         listener = await asyncio.start_server(accept, sock=sock, ssl=tls, limit=_LONGEST_HEAD, backlog=1024)
     else:

@@ -53,7 +53,7 @@ async def test_reset_at_every_byte_it_is_an_error_or_complete(
         await peer.send(sample.wire[: int(request.target[1:])])
         peer.reset()
 
-    wrong = []
+    wrong: list[tuple[int, Answer | httpx.TransportError]] = []
     async with serving(script) as server:
         for cut in range(len(sample.wire)):
             ending = await outcome(transport, request_of(f"{server.url}/{cut}", method=sample.method))

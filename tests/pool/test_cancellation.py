@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -57,16 +56,6 @@ async def _no_callback_fails() -> AsyncIterator[None]:
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: problems.append(context))
     yield
     assert problems == []
-
-
-@pytest.fixture
-async def instant_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look addresses up without a thread, so that every step of a connection falls into a turn of its own."""
-
-    async def lookup(loop: object, host: str, port: int, **options: object) -> list[tuple[object, ...]]:
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port))]
-
-    monkeypatch.setattr(type(asyncio.get_running_loop()), "getaddrinfo", lookup)
 
 
 @pytest.mark.usefixtures("instant_lookup")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +28,6 @@ def test_it_is_an_httpx_transport(make_transport: MakeTransport) -> None:
 
 async def silent(peer: Peer) -> None:
     await peer.gone()
-
-
-@pytest.fixture
-def full_port() -> Iterator[int]:
-    """A port at which nobody accepts: its queue is full, so a connection is neither made nor refused."""
-    with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for queued in (first, second):
-            queued.setblocking(False)
-            queued.connect_ex(listener.getsockname())
-        yield listener.getsockname()[1]
 
 
 async def test_connect_timeout(transport: httpx.AsyncHTTPTransport, full_port: int) -> None:

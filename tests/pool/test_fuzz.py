@@ -26,7 +26,6 @@ pytestmark = needs_ours
 EXAMPLES = int(os.environ.get("POOL_FUZZ", "0"))
 
 
-
 @pytest.fixture(autouse=True)
 def _nothing_is_left() -> None:
     """There are no sockets here, and each example has a loop of its own."""
@@ -116,7 +115,10 @@ async def _ours(pieces: list[bytes], method: str) -> Ending:
         connection.buffer_updated(len(piece))
     reusable = astuple(pool.state) == ONE_IDLE and not transport.closing
     connection.connection_lost(None)
-    status, headers, body, error = None, (), b"", None
+    status: int | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    error: type[Exception] | None = None
+    body = b""
     try:
         exchange = await running
         status, headers = exchange.status, tuple(exchange.headers)
@@ -135,7 +137,9 @@ def h11s(data: bytes, method: str) -> Ending:
     connection.send(h11.Request(method=method, target="/", headers=[("Host", "fuzz.test")]))
     connection.send(h11.EndOfMessage())
     connection.receive_data(data)
-    status, headers, body, ended = None, (), b"", False
+    status: int | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    body, ended = b"", False
     try:
         while True:
             event = connection.next_event()
@@ -188,12 +192,14 @@ def is_known_difference(data: bytes, ending: Ending) -> bool:
 
 
 FRAGMENTS = [
-    b"HTTP/1.1 200 OK\r\n", b"HTTP/1.0 200 OK\r\n", b"HTTP/1.1 204 No\r\n", b"HTTP/1.1 304 No\r\n", b"HTTP/1.1 100 C\r\n",
-    b"HTTP/1.1 101 S\r\n", b"HTTP/1.1 99 X\r\n", b"HTTP/2.0 200 OK\r\n", b"Content-Length: 5\r\n", b"Content-Length: 0\r\n",
-    b"content-length:5\r\n", b"Content-Length: 5, 5\r\n", b"Content-Length : 5\r\n", b"Transfer-Encoding: chunked\r\n",
-    b"transfer-encoding:CHUNKED \r\n", b"Transfer-Encoding: gzip\r\n", b"Connection: close\r\n", b"Connection: keep-alive\r\n",
-    b"Connection: upgrade\r\nUpgrade: h2c\r\n", b"X: y\r\n", b"X:\r\n", b" folded\r\n", b"\r\n", b"\n", b"\r", b"\x00", b"\xff",
-    b"hello", b"5\r\nhello\r\n", b"5;x=y\r\nhello\r\n", b"0\r\n", b"0\r\n\r\n", b"1\r\n", b"ffffffffffffffff\r\n", b"Trailer: 1\r\n",
+    b"HTTP/1.1 200 OK\r\n", b"HTTP/1.0 200 OK\r\n", b"HTTP/1.1 204 No\r\n", b"HTTP/1.1 304 No\r\n",
+    b"HTTP/1.1 100 C\r\n", b"HTTP/1.1 101 S\r\n", b"HTTP/1.1 99 X\r\n", b"HTTP/2.0 200 OK\r\n",
+    b"Content-Length: 5\r\n", b"Content-Length: 0\r\n", b"content-length:5\r\n", b"Content-Length: 5, 5\r\n",
+    b"Content-Length : 5\r\n", b"Transfer-Encoding: chunked\r\n", b"transfer-encoding:CHUNKED \r\n",
+    b"Transfer-Encoding: gzip\r\n", b"Connection: close\r\n", b"Connection: keep-alive\r\n",
+    b"Connection: upgrade\r\nUpgrade: h2c\r\n", b"X: y\r\n", b"X:\r\n", b" folded\r\n", b"\r\n", b"\n", b"\r", b"\x00",
+    b"\xff", b"hello", b"5\r\nhello\r\n", b"5;x=y\r\nhello\r\n", b"0\r\n", b"0\r\n\r\n", b"1\r\n",
+    b"ffffffffffffffff\r\n", b"Trailer: 1\r\n",
 ]  # fmt: skip
 
 WIRES = [sample.wire for sample in [*SAMPLES.values(), *ODD.values()] if len(sample.wire) < 500]
@@ -264,7 +270,9 @@ def test_any_bytes_in_any_pieces(data: bytes, sizes: list[int], method: str) -> 
         assert (whole.status, whole.headers, whole.body) == (in_pieces.status, in_pieces.headers, in_pieces.body)
 
 
-@given(body=st.binary(max_size=3000), sizes=st.lists(st.integers(1, 700), max_size=10), cuts_=cuts, chunked=st.booleans())
+@given(
+    body=st.binary(max_size=3000), sizes=st.lists(st.integers(1, 700), max_size=10), cuts_=cuts, chunked=st.booleans()
+)
 @example(body=b"", sizes=[], cuts_=[1] * 30, chunked=True)
 @settings(max_examples=EXAMPLES or 300, deadline=None, derandomize=not EXAMPLES)
 def test_any_body_comes_through(body: bytes, sizes: list[int], cuts_: list[int], chunked: bool) -> None:

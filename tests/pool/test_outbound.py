@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from .conftest import MakeTransport, needs_ours
 from .servers import OK, Peer, answering, serving
-from .wire import NOTHING, Headers, exchange, outcome, request_of, settled
+from .wire import NOTHING, Headers, exchange, outcome, raw, request_of, settled
 
 pytestmark = pytest.mark.anyio
 
@@ -65,7 +65,7 @@ async def refuses(make_transport: MakeTransport, method: str = "GET", headers: H
     async with serving(script) as server:
         request = request_of(server.url, method="GET", timeout=0.3, **options)
         request.method = method
-        request.headers = httpx.Headers([*request.headers.raw, *headers])
+        request.headers = httpx.Headers([*request.headers.raw, *raw(headers)])
         with pytest.raises(httpx.LocalProtocolError) as caught:
             await exchange(transport, request)
         assert await settled(transport, NOTHING) == NOTHING
@@ -133,7 +133,7 @@ async def test_the_framing_of_a_request_is_one_and_right(
 
     async with serving(script) as server:
         request = httpx.Request("POST", server.url, stream=httpx.ByteStream(content))
-        request.headers = httpx.Headers([("Host", "a.test"), *headers])
+        request.headers = httpx.Headers([(b"Host", b"a.test"), *raw(headers)])
         ending = await outcome(transport, request)
         assert type(ending) is httpx.LocalProtocolError, ending
         assert await settled(transport, NOTHING) == NOTHING

@@ -11,7 +11,7 @@ import pytest
 
 from .conftest import MakeTransport, needs_ours
 from .servers import OK, Peer, RawServer, answering, serving
-from .wire import NOTHING, ONE_IDLE, Answer, State, exchange, outcome, request_of, settled, state_of, turns
+from .wire import NOTHING, ONE_IDLE, Answer, State, exchange, outcome, request_of, settled, state_of, turns, until
 
 pytestmark = pytest.mark.anyio
 
@@ -35,9 +35,7 @@ class Gate:
 
     async def has(self, count: int) -> None:
         """Wait until so many requests have arrived."""
-        async with asyncio.timeout(3):
-            while len(self.arrived) < count:
-                await asyncio.sleep(0.001)
+        assert await until(lambda: len(self.arrived) >= count)
 
 
 def ask(transport: httpx.AsyncBaseTransport, server: RawServer, target: str = "/") -> asyncio.Task[Answer]:

@@ -12,7 +12,7 @@ import pytest
 
 from .conftest import MakeTransport
 from .servers import OK, Peer, answering, serving
-from .wire import GUARD, NOTHING, ONE_IDLE, exchange, outcome, request_of, settled, state_of, turns
+from .wire import GUARD, NOTHING, ONE_IDLE, exchange, outcome, request_of, settled, state_of, turns, until
 
 pytestmark = pytest.mark.anyio
 
@@ -113,8 +113,7 @@ async def test_a_cancelled_upload_closes_its_stream(make_transport: MakeTranspor
 
     async with serving(answering(OK)) as server:
         task = asyncio.ensure_future(exchange(transport, request_of(server.url, method="POST", content=endless())))
-        while not server.peers:
-            await asyncio.sleep(0.001)
+        assert await until(lambda: bool(server.peers))
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -313,8 +312,7 @@ async def test_cancelled_while_reading_the_body(make_transport: MakeTransport, a
 
     async with serving(script) as server:
         task = asyncio.ensure_future(exchange(transport, request_of(server.url)))
-        while not server.requests:
-            await asyncio.sleep(0.001)
+        assert await until(lambda: bool(server.requests))
         await turns(after)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

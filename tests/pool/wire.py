@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
@@ -71,14 +73,23 @@ def request_of(
     method: str = "GET",
     headers: Headers = (),
     content: bytes | AsyncIterable[bytes] | None = None,
-    timeout: float | dict[str, float | None] | None = 3.0,
+    timeout: float | Mapping[str, float | None] | None = 3.0,
     **extensions: Any,
 ) -> httpx.Request:
     """Build a request as a caller of the transport would."""
-    times = timeout if isinstance(timeout, dict) else httpx.Timeout(timeout).as_dict()
+    times = timeout if isinstance(timeout, Mapping) else httpx.Timeout(timeout).as_dict()
     return httpx.Request(
-        method, url, headers=list(headers), content=content, extensions={"timeout": times, **extensions}
+        method, url, headers=raw(headers), content=content, extensions={"timeout": times, **extensions}
     )
+
+
+def raw(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Give headers as bytes."""
+    return [(as_bytes(name), as_bytes(value)) for name, value in headers]
+
+
+def as_bytes(text: bytes | str) -> bytes:
+    return text.encode("latin-1") if isinstance(text, str) else text
 
 
 async def exchange(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> Answer:
@@ -110,10 +121,28 @@ async def turns(count: int) -> None:
         await asyncio.sleep(0)
 
 
-async def settled(transport: Any, *expected: State, within: float = 2.0) -> State:
-    """Give the state once it is one of those expected; or as it is, when that takes too long."""
+async def until(condition: Callable[[], bool], *, within: float = 3.0) -> bool:
+    """Wait until something holds, at most so long; give whether it does."""
     loop = asyncio.get_running_loop()
     end = loop.time() + within
-    while state_of(transport) not in expected and loop.time() < end:
-        await asyncio.sleep(0.002)
+    while not condition():
+        if loop.time() > end:
+            return False
+        await asyncio.sleep(0.001)
+    return True
+
+
+async def settled(transport: Any, *expected: State) -> State:
+    """Give the state once it is one of those expected; or as it is, when that takes too long."""
+    await until(lambda: state_of(transport) in expected, within=2.0)
     return state_of(transport)
+
+
+def open_sockets() -> int:
+    """Count the open sockets of this process; 0 where the system does not say."""
+    listed = Path("/proc/self/fd")
+    count = 0
+    for entry in listed.iterdir() if listed.exists() else ():
+        with contextlib.suppress(FileNotFoundError):  # the descriptor of this very listing
+            count += str(entry.readlink()).startswith("socket:")
+    return count
