@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from importlib.util import find_spec
 from typing import Any, Final
 
 from attrs import evolve, field, frozen
@@ -60,40 +59,36 @@ def never_uncertain(error: BaseException) -> bool:
 
 @frozen(kw_only=True)
 class Setup:
-    """A contender's settings for retries.
+    """A contender's settings for retries, or for pacing.
 
     :ivar uncertain: whether an exception says that the event may have fired; otherwise it says that it failed.
-    :ivar keyed: whether it sends a key by which the server may drop repeats.
+    :ivar deduped: whether the server is one that drops repeats of an `Idempotency-Key`.
     """
 
     name: str
     open: Open
     uncertain: Callable[[BaseException], bool] = never_uncertain
-    keyed: bool = False
+    deduped: bool = False
 
 
 @frozen(kw_only=True)
 class Contender:
     """One way to fire an event.
 
-    :ivar imports: the modules it needs. What takes long to import of them is the first one's.
+    :ivar imports: what its users import, to measure how long that takes.
     :ivar distributions: the packages whose versions go with its results.
     :ivar open: its settings for the measurements of cost, without faults.
     :ivar setups: its settings for the measurement of delivery, each measured by itself.
+    :ivar paced: likewise for the measurement of pacing.
     """
 
     name: str
-    imports: tuple[str, ...]
+    imports: str
     distributions: tuple[str, ...]
     open: Open
     setups: tuple[Setup, ...] = ()
+    paced: tuple[Setup, ...] = ()
     loop: str = field(default="asyncio")
-
-    @property
-    def missing(self) -> list[str]:
-        """The modules that are not installed."""
-        needed = (*self.imports, *(("uvloop",) if self.loop == "uvloop" else ()))
-        return [name for name in needed if find_spec(name) is None]
 
     def on(self, loop: str) -> Contender:
         """Give the same one on another event loop."""

@@ -20,8 +20,8 @@ LONGEST = 20.0
 """Seconds after which a sample ends, whatever it has."""
 
 BETWEEN_STARTS = 0.001
-"""Seconds between the callers' starts. A hundred at one instant send the pool of stock httpx into a state, seconds long,
-in which it looks through all its idle connections for each request; nobody is to be measured in that."""
+"""Seconds between the callers' starts. A hundred at one instant send the pool of stock httpx into a state, seconds
+long, in which it looks through all its idle connections for each request; nobody is to be measured in that."""
 
 
 @frozen(kw_only=True)
@@ -82,9 +82,11 @@ async def sample(fire: Fire, *, concurrency: int, seconds: float, server_pid: in
     progress = _Progress()
     gc.collect()
     async with asyncio.TaskGroup() as callers:
-        tasks = []
-        for _ in range(concurrency):
-            tasks.append(callers.create_task(progress.call(fire)))
+        tasks: list[asyncio.Task[None]] = []
+        began = time.perf_counter()
+        while len(tasks) < concurrency:
+            due = min(concurrency, 1 + int((time.perf_counter() - began) / BETWEEN_STARTS))
+            tasks += [callers.create_task(progress.call(fire)) for _ in range(due - len(tasks))]
             await asyncio.sleep(BETWEEN_STARTS)
         await progress.warmed(max(concurrency, 50))
         before = len(progress.latencies)

@@ -35,13 +35,18 @@ class Worker:
             bufsize=0,
         )
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process still runs."""
+        return self._process.poll() is None
+
     def turn(self, *, limit: float, **arguments: Any) -> Any:
         """Have it take a turn.
 
         :param limit: seconds after which it is killed.
         :raises TurnFailedError: when it raised, crashed or hung. After the latter two it is gone for good.
         """
-        if self._process.poll() is not None:
+        if not self.alive:
             raise TurnFailedError(self._how_it_ended())
         assert self._process.stdin is not None
         try:

@@ -1,7 +1,7 @@
 """Bare aiohttp: `session.post` and `json()`. The ratios in the tables are to this one."""
 
 # One session, as its documentation asks; 100 connections are its default, kept alive all of them. `raise_for_status`
-# is its own switch for it.
+# is its own switch for it. It never retries a POST.
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from ..contender import EVENT, Contender, Fire, Target
+from ..contender import EVENT, Contender, Fire, Setup, Target
 
 
 @asynccontextmanager
@@ -31,4 +31,10 @@ async def _open(target: Target) -> AsyncIterator[Fire]:
         yield fire
 
 
-CONTENDER = Contender(name="aiohttp", imports=("aiohttp",), distributions=("aiohttp",), open=_open)
+CONTENDER = Contender(
+    name="aiohttp",
+    imports="aiohttp",
+    distributions=("aiohttp",),
+    open=_open,
+    setups=(Setup(name="defaults", open=_open),),
+)

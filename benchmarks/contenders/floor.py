@@ -100,6 +100,4 @@ async def _open(target: Target) -> AsyncIterator[Fire]:
                 connection.transport.abort()
 
 
-CONTENDER = Contender(
-    name="floor: protocol + httptools", imports=("httptools",), distributions=("httptools",), open=_open
-)
+CONTENDER = Contender(name="floor: protocol + httptools", imports="httptools", distributions=("httptools",), open=_open)

@@ -2,7 +2,7 @@
 
 # One client for all calls, as its documentation asks. Its default is 100 connections of which 20 are kept alive;
 # here all are, as with the others, because dropping 80 after each burst would only make it slower. `raise_for_status`,
-# because a user wants to know.
+# because a user wants to know. The retries it offers are of failures to connect only, which the faults have none of.
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from ..contender import EVENT, Contender, Fire, Target
+from ..contender import EVENT, Contender, Fire, Setup, Target
 
 
 @asynccontextmanager
@@ -35,4 +35,10 @@ def limits(target: Target) -> httpx.Limits:
     return httpx.Limits(max_connections=target.connections, max_keepalive_connections=target.connections)
 
 
-CONTENDER = Contender(name="httpx", imports=("httpx",), distributions=("httpx", "httpcore"), open=firing)
+CONTENDER = Contender(
+    name="httpx",
+    imports="httpx",
+    distributions=("httpx", "httpcore"),
+    open=firing,
+    setups=(Setup(name="defaults", open=firing),),
+)

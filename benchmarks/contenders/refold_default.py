@@ -9,7 +9,7 @@ from ._refold import firing
 
 CONTENDER = Contender(
     name="refold_async, as it comes",
-    imports=("refold_async",),
+    imports="refold_async",
     distributions=("refold-async", "httpx", "httptools"),
     open=firing,
 )

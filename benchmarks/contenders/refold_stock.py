@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 
-from ..contender import Contender, Fire, Target
+from ..contender import Contender, Fire, Setup, Target
 from ._refold import firing
+from .refold_async import says_uncertain
 
 
 def _open(target: Target) -> AbstractAsyncContextManager[Fire]:
@@ -15,5 +16,9 @@ def _open(target: Target) -> AbstractAsyncContextManager[Fire]:
 
 
 CONTENDER = Contender(
-    name="refold_async, stock wire", imports=("refold_async",), distributions=("refold-async", "httpx"), open=_open
+    name="refold_async, stock wire",
+    imports="refold_async",
+    distributions=("refold-async", "httpx"),
+    open=_open,
+    setups=(Setup(name="defaults", open=_open, uncertain=says_uncertain),),
 )

@@ -11,19 +11,16 @@ from refold_async import RateLimit
 from refold_async.transports import RateLimitTransport, RetryTransport
 
 from ..contenders import load
+from ..memory import MemoryTransport
+from ..process import Worker
 from .cost import in_loop
 
 NEVER_WAITS = RateLimit(rate=1e6, burst=1_000_000)
+CALLS = 3000
+
 _URL = httpx.URL("http://127.0.0.1/api/v2/public/event/pipedrive")
 _HEADERS = httpx.Headers({"content-type": "application/json", "x-api-key": "tk_1", "linked_account_id": "acct_1"})
 _BODY = b'{"event":"Deal Created","payload":{"deal_id":4711}}'
-
-
-class MemoryTransport(httpx.AsyncBaseTransport):
-    """Answers every request from memory."""
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, stream=httpx.ByteStream(b'{"message":"Webhook Fired Success"}'))
 
 
 def turn(key: str, *, calls: int) -> dict[str, Any]:
@@ -46,3 +43,14 @@ async def _cpu_us(transport: httpx.AsyncBaseTransport, calls: int) -> float:
             await response.aread()
         seconds = time.process_time() - started
     return seconds / calls * 1e6
+
+
+def run(loops: dict[str, str], *, rounds: int) -> list[dict[str, Any]]:
+    """Measure on each loop, in a fresh process."""
+    rows = []
+    for loop, suffix in loops.items():
+        with Worker("layers", "refold_async" + suffix) as worker:
+            rows += [
+                {"loop": loop, "round": number, **worker.turn(limit=60.0, calls=CALLS)} for number in range(rounds)
+            ]
+    return rows
