@@ -1,8 +1,8 @@
 """A server that answers every request at once with the same bytes, so that the client is what is measured.
 
 The mock Refold parses, decides and keeps a ledger, which costs more than the cheapest contenders do. This one finds the
-end of each request and answers. Run it with `python -m benchmarks.answering`; it prints its URL, and stops when its
-standard input is closed.
+end of each request and answers. `python -m benchmarks.answering [CORE]` prints its URL, and stops when its standard
+input is closed.
 """
 
 from __future__ import annotations
@@ -124,7 +124,8 @@ class Answering:
 @contextlib.contextmanager
 def answering_server() -> Iterator[Answering]:
     """Run the server in a process of its own, on a core of its own where there are two."""
-    command = [sys.executable, "-m", "benchmarks.answering"]
+    core = cores.core_for(cores.SERVER)
+    command = [sys.executable, "-m", "benchmarks.answering", *([] if core is None else [str(core)])]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -140,7 +141,7 @@ def answering_server() -> Iterator[Answering]:
 
 def main() -> None:
     """Serve until standard input is closed."""
-    cores.pin(cores.core_for(cores.SERVER))
+    cores.pin(int(sys.argv[1]) if len(sys.argv) > 1 else None)
     if find_spec("uvloop") is None:
         asyncio.run(_serve())
     else:

@@ -8,10 +8,16 @@ from collections.abc import Iterator
 from attrs import frozen
 
 from .results import Result, Spread
-from .tables import baseline, figure
+from .tables import USUAL, baseline, figure
 
 LEAST = 0.05
 """A change of less than this is not worth a line, however quiet the machine was."""
+
+LEAST_OF_ONE = 0.10
+"""The same for what was measured once, and so says nothing of its noise."""
+
+STUDENT = (212.2, 18.2, 8.89, 6.44, 5.38, 4.80, 4.44, 4.20, 4.02, 3.89, 3.79, 3.71, 3.64, 3.58, 3.53, 3.49)
+"""Student's t, two-sided at 0.3 %, for 1 to 16 degrees of freedom."""
 
 
 @frozen
@@ -66,26 +72,26 @@ def _others(result: Result) -> Iterator[Series]:
         if added:
             yield Series(f"limiter and retry layers, {loop}: CPU with ÷ without", Spread(added))
     for row in result.of("batches", round=0):
-        where = {"way": row["way"], "items": row["items"]}
-        rate, usual = (
-            result.spread("batches", "rate", **each) for each in (where, where | {"way": "gather + semaphore"})
-        )
-        if rate is not None and usual is not None and rate is not usual and row["way"] != "gather + semaphore":
-            scaled = tuple(value / usual.median for value in rate.values)
-            yield Series(f"{row['way']}, {row['items']:,} items: rate ÷ gather's", Spread(scaled), more_is_better=True)
+        way, items = row["way"], row["items"]
+        cost = result.spread("batches", "cpu_us", way=way, items=items)
+        usual = result.spread("batches", "cpu_us", way=USUAL, items=items)
+        if cost is not None and usual is not None and way != USUAL:
+            scaled = tuple(value / usual.median for value in cost.values)
+            yield Series(f"{way}, {items:,} items: CPU ÷ that of {USUAL}", Spread(scaled))
 
 
 def changes(old: Result, new: Result) -> Iterator[Change]:
     """Give the differences beyond the noise.
 
-    The noise of what was measured in rounds is their range: a change is one where the ranges do not meet, and which is
-    at least 5 %. What was counted once, such as events that fired twice, varies by about the root of the count: a
-    change is one of more than two roots.
+    The noise of what was measured in rounds is their spread: a change is one that leaves the ranges apart, is larger
+    than chance would make it three times in a thousand, by Student's t for so few rounds, and is more than 5 %. What
+    was measured once has to differ by 10 %. What was counted once, such as events that fired twice, varies by about the
+    root of the count: a change is one of more than two roots.
     """
     before = {each.label: each for each in series(old)}
     for now in series(new):
         then = before.get(now.label)
-        if then is None or _meet(then.measured, now.measured):
+        if then is None or _alike(then.measured, now.measured):
             continue
         a, b = then.measured.median, now.measured.median
         if a and abs(b / a - 1) >= LEAST:
@@ -93,8 +99,13 @@ def changes(old: Result, new: Result) -> Iterator[Change]:
     yield from _counted(old, new)
 
 
-def _meet(a: Spread, b: Spread) -> bool:
-    return a.low <= b.high and b.low <= a.high
+def _alike(a: Spread, b: Spread) -> bool:
+    freedom = len(a.values) + len(b.values) - 2
+    if freedom == 0:
+        return abs(b.median - a.median) < LEAST_OF_ONE * abs(a.median)
+    if a.low <= b.high and b.low <= a.high:
+        return True
+    return abs(a.median - b.median) <= STUDENT[min(freedom, len(STUDENT)) - 1] * math.hypot(a.deviation, b.deviation)
 
 
 COUNTED = {"fired_more": "fired twice or more", "lost_as_success": "lost, said to have succeeded",
@@ -110,7 +121,7 @@ def _counted(old: Result, new: Result) -> Iterator[Change]:
         scale = row["events"] / then["events"]
         for what, label in COUNTED.items():
             a, b = then[what] * scale, row[what]
-            if abs(b - a) > 2 * math.sqrt(max(a * scale, b, 1)):
+            if abs(b - a) > 2 * math.sqrt(max(a, 1)):
                 yield Change(f"{row['contender']}: {row['setup']}, {label}, of {row['events']:,}", a, b, better=b < a)
 
 

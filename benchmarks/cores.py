@@ -9,16 +9,13 @@ from typing import Final
 CLIENT: Final = 0
 SERVER: Final = 1
 
-
-def available() -> list[int]:
-    """Give the cores this process may use; none where the system does not say."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+ALLOWED: Final = tuple(sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else ())
+"""The cores this process might use when it began; none where the system does not say. Pinning itself changes that."""
 
 
 def core_for(role: int) -> int | None:
     """Give a core for the client or the server; None where there are not two to choose from."""
-    cores = available()
-    return cores[role] if len(cores) > 1 else None
+    return ALLOWED[role] if len(ALLOWED) > 1 else None
 
 
 def pin(core: int | None) -> None:

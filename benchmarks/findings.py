@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from .profiles import LEVELS
 from .results import Result
-from .tables import OURS, figure, in_tables
+from .tables import OURS, USUAL, figure, in_tables
 
 FLOOR = "floor"
 BOTTLENECK = 0.9
@@ -20,7 +20,7 @@ def listed(names: Iterable[str]) -> str:
 
 
 def ahead(result: Result) -> Iterator[str]:
-    """Say who beats refold_async in cost, memory and import; the floor apart."""
+    """Say who beats refold_async in cost, speed, memory and import; the floor apart."""
     for ours in (name for name in result.names("cost") if name in (OURS, f"{OURS} on uvloop")):
         loop = result.facts["loops"].get(ours)
         rivals = [
@@ -28,13 +28,26 @@ def ahead(result: Result) -> Iterator[str]:
             for name in in_tables(result)
             if not name.startswith((OURS, FLOOR)) and result.facts["loops"].get(name) == loop
         ]
-        for what, word, better in (("cpu_us", "costs less CPU", -1), ("rate", "does more requests a second", 1)):
-            yield from _ahead_at(result, ours, rivals, what, word, better)
-        memory = [(name, _peak(result, name)) for name in rivals]
-        less = [f"{name} ({peak:.0f} MB)" for name, peak in memory if 0 < peak < _peak(result, ours)]
+        for what, verb, better in (("cpu_us", "costs less CPU than", -1), ("rate", "does more a second than", 1)):
+            found = [_ahead(result, name, ours, what, verb, better) for name in rivals]
+            yield from (sentence for sentence in found if sentence)
+            if rivals and not any(found):
+                yield f"No other client here {verb} {ours}, at any level."
+        less = [f"{name} ({_peak(result, name):.0f} MB)" for name in rivals if _leaner(result, name, ours)]
         if less:
             yield f"Less memory than {ours} ({_peak(result, ours):.0f} MB) is used by {listed(less)}."
     yield from _imports(result)
+
+
+def _ahead(result: Result, name: str, ours: str, what: str, verb: str, better: int) -> str:
+    """Say at which levels a rival is ahead; empty where it is not."""
+    levels = []
+    for level in LEVELS:
+        ratio = result.ratios(what, {"contender": name, "level": level}, {"contender": ours, "level": level})
+        if ratio is not None and (ratio.median - 1) * better > 0:
+            within = ", within the spread" if ratio.low <= 1 <= ratio.high else ""
+            levels.append(f"{level} (× {figure(ratio.median)}{within})")
+    return f"{name} {verb} {ours} at {listed(levels)} concurrent." if levels else ""
 
 
 def _peak(result: Result, name: str) -> float:
@@ -42,23 +55,8 @@ def _peak(result: Result, name: str) -> float:
     return 0.0 if measured is None else measured.high / 1e6
 
 
-def _ahead_at(result: Result, ours: str, rivals: list[str], what: str, word: str, better: int) -> Iterator[str]:
-    beaten = False
-    for level in LEVELS:
-        named = []
-        for name in rivals:
-            ratio = result.ratios(what, {"contender": name, "level": level}, {"contender": ours, "level": level})
-            if ratio is not None and (ratio.median - 1) * better > 0:
-                within = ", within the spread" if ratio.low <= 1 <= ratio.high else ""
-                named.append(f"{name} (× {figure(ratio.median)}{within})")
-        if named:
-            beaten = True
-            verb = (
-                word if len(named) == 1 else {"costs less CPU": "cost less CPU"}.get(word, word.replace("does", "do"))
-            )
-            yield f"At {level} concurrent, {listed(named)} {verb} than {ours}."
-    if not beaten and rivals:
-        yield f"No client here {word} than {ours}, at any level."
+def _leaner(result: Result, name: str, ours: str) -> bool:
+    return 0 < round(_peak(result, name)) < round(_peak(result, ours))
 
 
 def _imports(result: Result) -> Iterator[str]:
@@ -69,13 +67,14 @@ def _imports(result: Result) -> Iterator[str]:
     if base is not None:
         added = ours.median - base.median
         yield f"`import refold_async` takes {ours.median:.0f} ms: {added:.0f} ms more than httpx, which it is built on."
-    faster = []
-    for module in result.names("imports", by="imports"):
+    faster = {}
+    for name in in_tables(result):
+        module = result.facts["imports"].get(name)
         other = result.spread("imports", "milliseconds", imports=module)
-        if other is not None and other.median < ours.median and module != "httptools":
-            faster.append(f"{module} ({other.median:.0f} ms)")
+        if other is not None and other.median < ours.median and not name.startswith(FLOOR):
+            faster[module] = f"{module} ({other.median:.0f} ms)"
     if faster:
-        yield f"Faster to import: {listed(faster)}."
+        yield f"Faster to import: {listed(faster.values())}."
 
 
 def floor(result: Result) -> Iterator[str]:
@@ -182,37 +181,31 @@ def pacing(result: Result) -> Iterator[str]:
 
 def batches(result: Result) -> Iterator[str]:
     """Compare our two ways with the usual one, at the largest size."""
-    sizes = sorted({row["items"] for row in result.of("batches")})
-    for items in sizes[-1:]:
-        usual = result.spread("batches", "rate", way="gather + semaphore", items=items)
-        memory = result.spread("batches", "peak_bytes", way="gather + semaphore", items=items)
-        for way in ("trigger_many", "trigger_stream"):
-            rate = result.spread("batches", "rate", way=way, items=items)
-            peak = result.spread("batches", "peak_bytes", way=way, items=items)
-            if None in (usual, memory, rate, peak):
-                continue
-            assert usual is not None
-            assert memory is not None
-            assert rate is not None
-            assert peak is not None
-            ratio = rate.median / usual.median
-            word = "faster" if ratio > 1 else "slower"
-            yield (
-                f"At {items:,} items, `{way}` does {figure(ratio)} × the items a second of `asyncio.gather` with a "
-                f"semaphore ({word}), and peaks at {peak.high / 1e6:.0f} MB instead of {memory.high / 1e6:.0f} MB."
-            )
+    items = max((row["items"] for row in result.of("batches")), default=0)
+    usual = _batch(result, USUAL, items)
+    for way in ("trigger_many", "trigger_stream"):
+        ours = _batch(result, way, items)
+        if usual is None or ours is None:
+            continue
+        word = "more" if ours[0] > usual[0] else "less"
+        yield (
+            f"At {items:,} items, `{way}` does {figure(ours[0] / usual[0])} × the items a second of `asyncio.gather` "
+            f"with a semaphore ({word}), and peaks at {ours[1]:.0f} MB instead of {usual[1]:.0f} MB."
+        )
+
+
+def _batch(result: Result, way: str, items: int) -> tuple[float, float] | None:
+    rate = result.spread("batches", "rate", way=way, items=items)
+    peak = result.spread("batches", "peak_bytes", way=way, items=items)
+    return None if rate is None or peak is None else (rate.median, peak.high / 1e6)
 
 
 def mock(result: Result) -> Iterator[str]:
     """Say what the mock costs."""
     cost = result.spread("mock", "cpu_us")
     if cost is not None:
-        yield f"The mock Refold of `refold_async.testing` costs {spread_of(cost.low, cost.high)} µs of CPU a request."
-
-
-def spread_of(low: float, high: float) -> str:
-    """Write a range."""
-    return f"{figure(low)} to {figure(high)}"
+        low, high = figure(cost.low), figure(cost.high)
+        yield f"The mock Refold of `refold_async.testing` costs {low} to {high} µs of CPU a request."
 
 
 def failed(result: Result) -> Iterator[str]:

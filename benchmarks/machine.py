@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -15,15 +14,13 @@ from . import cores
 
 def facts() -> dict[str, Any]:
     """Give the machine, its load, and who was pinned to which core."""
-    allowed = cores.available()
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "cores_allowed": len(allowed) or None,
+        "cores_allowed": len(cores.ALLOWED) or None,
         "memory_gb": _memory_gb(),
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "optimised": not sys.flags.debug,
         "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "client_core": cores.core_for(cores.CLIENT),
         "server_core": cores.core_for(cores.SERVER),

@@ -12,6 +12,12 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
+from . import cores
+from .worker import READY
+
+START_LIMIT = 60.0
+"""Seconds that the imports may take."""
+
 
 class TurnFailedError(Exception):
     """A contender raised, crashed or hung; the message says which."""
@@ -25,10 +31,11 @@ class Worker:
     """
 
     def __init__(self, measurement: str, contender: str) -> None:
-        self.contender = contender
+        self._ready = False
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
+        core = cores.core_for(cores.CLIENT)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", measurement, contender],
+            [sys.executable, "-m", "benchmarks.worker", measurement, contender, *([] if core is None else [str(core)])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -49,6 +56,8 @@ class Worker:
         if not self.alive:
             raise TurnFailedError(self._how_it_ended())
         assert self._process.stdin is not None
+        if not self._ready:
+            self._ready = self._read_line(START_LIMIT) == READY.encode()
         try:
             self._process.stdin.write(json.dumps(arguments).encode() + b"\n")
         except BrokenPipeError:

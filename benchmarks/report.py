@@ -10,6 +10,7 @@ from typing import Final
 
 from . import findings, tables
 from .charts import CHARTS, draw
+from .claims import claims
 from .results import Result
 
 ROOT: Final = Path(__file__).parent.parent
@@ -19,6 +20,9 @@ COMMITTED: Final = Path("docs/benchmarks")
 NONE_YET: Final = (
     "No full run has been committed yet. `make bench-full` makes one, and `python -m benchmarks report` writes it here."
 )
+
+
+ASKED: Final = "What is asked of refold_async's own wire, with the limiter off and otherwise as it comes:"
 
 
 def summary(result: Result | None) -> str:
@@ -49,6 +53,8 @@ def details(result: Result | None) -> str:
     ):
         if result.of(measurement):
             parts += [f"## {title}", *content(result)]
+    if any(claims(result)):
+        parts += ["## The wire", ASKED, tables.wire(result)]
     return _joined(parts)
 
 
@@ -68,8 +74,6 @@ def _cost(result: Result) -> list[str]:
         tables.latency(result),
         "Memory and import:",
         tables.weight(result),
-        "What is asked of refold_async's own wire, with the limiter off and otherwise as it comes:",
-        tables.wire(result),
         "The most that the server used of its core:",
         tables.server(result),
     ]

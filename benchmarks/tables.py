@@ -9,6 +9,7 @@ from .profiles import LEVELS
 from .results import Result, Spread
 
 OURS = "refold_async"
+USUAL = "gather + semaphore"
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -180,13 +181,14 @@ def batches(result: Result) -> str:
         [
             f"{bold_way(way)}, {items:,}",
             spread(result.spread("batches", "rate", way=way, items=items)),
+            spread(result.spread("batches", "cpu_us", way=way, items=items)),
             _highest(result.spread("batches", "peak_bytes", way=way, items=items), lambda most: f"{most / 1e6:.0f}"),
             _highest(result.spread("batches", "ahead", way=way, items=items), lambda most: f"{most:,.0f}"),
         ]
         for items in sorted({row["items"] for row in result.of("batches")})
         for way in result.names("batches", by="way")
     ]
-    return markdown(["way, items", "items a second", "peak memory, MB", "pulled ahead, at most"], rows)
+    return markdown(["way, items", "items a second", "CPU of an item, µs", "peak memory, MB", "pulled ahead"], rows)
 
 
 def bold_way(way: str) -> str:

@@ -1,7 +1,7 @@
-"""A process in which one contender takes its turns: `python -m benchmarks.worker MEASUREMENT CONTENDER`.
+"""A process in which one contender takes its turns: `python -m benchmarks.worker MEASUREMENT CONTENDER [CORE]`.
 
-Each line of standard input is a turn, as JSON; each gets one line back: `{"ok": …}` or `{"failed": …}`. Whatever the
-contender prints is turned to standard error, so that it does not mix with these.
+It says when it is ready. Then each line of standard input is a turn, as JSON, and gets one line back: `{"ok": …}` or
+`{"failed": …}`. Whatever the contender prints is turned to standard error, so that it does not mix with these.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any
 
 from . import cores
 
+READY = "ready\n"
+
 
 def _module(measurement: str) -> Any:
     return import_module(measurement if "." in measurement else f"{__package__}.measurements.{measurement}")
@@ -25,23 +27,25 @@ def _turn(module: Any, contender: str, turn: dict[str, Any]) -> dict[str, Any]:
         return {"ok": module.turn(contender, **turn)}
     except Exception as error:  # noqa: BLE001 - whatever a contender raises is its result
         traceback.print_exc()
-        return {"failed": f"{type(error).__name__}: {_first(error)}"}
+        return {"failed": _named(error)}
 
 
-def _first(error: BaseException) -> str:
-    """Give the message of an error, or of the first one in a group."""
+def _named(error: BaseException) -> str:
+    """Give the type and message of an error, or of the first one in a group."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return str(error).partition("\n")[0][:200]
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
 
 
 def main() -> None:
     """Take turns until standard input is closed."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    measurement, contender = sys.argv[1:]
-    cores.pin(cores.core_for(cores.CLIENT))
+    measurement, contender, *core = sys.argv[1:]
+    cores.pin(int(core[0]) if core else None)
     module = _module(measurement)
+    answers.write(READY)
+    answers.flush()
     for line in sys.stdin:
         answers.write(json.dumps(_turn(module, contender, json.loads(line))) + "\n")
         answers.flush()

@@ -14,13 +14,13 @@ ON_UVLOOP = "@uvloop"
 def load(key: str) -> Contender:
     """Give a contender by the name of its file; with `@uvloop` behind it, on that loop.
 
-    The name may also be that of a module elsewhere (`tests.some_contender`), which has a `CONTENDER` too.
+    The name may also be that of a contender elsewhere: `package.module:NAME`.
 
     :raises ModuleNotFoundError: when what it needs is not installed.
     """
-    name = key.removesuffix(ON_UVLOOP)
-    module = import_module(name if "." in name else f"{__name__}.{name}")
-    contender: Contender = module.CONTENDER
+    name, _, attribute = key.removesuffix(ON_UVLOOP).partition(":")
+    module = import_module(name if attribute else f"{__name__}.{name}")
+    contender: Contender = getattr(module, attribute or "CONTENDER")
     if not key.endswith(ON_UVLOOP):
         return contender
     if find_spec("uvloop") is None:
