@@ -57,9 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
     profile = FULL if given.full else QUICK
     folder = given.out or new_folder(RESULTS, profile.name)
     result = run(profile, given.only or list(MEASUREMENTS), folder, given.contender or ())
-    print(report.details(result))
+    print("\n".join(line for line in report.details(result).splitlines() if not line.startswith("<picture>")))
     _draw(result, folder)
-    print(f"\n{folder}/result.json")
+    print(f"\nthe raw result, and the charts: {folder}")
     return 0
 
 

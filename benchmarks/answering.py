@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from email.utils import formatdate
 from importlib.util import find_spec
@@ -116,8 +116,10 @@ class Answering:
 
     def seen(self) -> dict[str, Any]:
         """Ask how many requests, and bytes, it has seen."""
-        with urllib.request.urlopen(self.url + "/seen", timeout=10) as response:
-            counts: dict[str, Any] = json.load(response)
+        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=10)
+        with contextlib.closing(connection):
+            connection.request("GET", "/seen")
+            counts: dict[str, Any] = json.load(connection.getresponse())
         return counts
 
 

@@ -92,7 +92,7 @@ def cost(result: Result, theme: Theme, plt: Any) -> Any:
         ratio = result.ratios(
             "cpu_us", {"contender": name, "level": 100}, {"contender": baseline(result, name), "level": 100}
         )
-        behind = "" if ratio is None or name == baseline(result, name) else f"  ({figure(ratio.median)} × aiohttp's)"
+        behind = "" if ratio is None or name == baseline(result, name) else f"  ({figure(ratio.median)} ×)"
         axes.text(measured.high * 1.06, place, f"{figure(measured.median)} µs{behind}", va="center", fontsize=10)
     axes.set_yticks(range(len(bars)), [name for name, _ in bars])
     axes.set_xscale("log")
@@ -102,7 +102,7 @@ def cost(result: Result, theme: Theme, plt: Any) -> Any:
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
     _title(chart, "CPU of one request at 100 concurrent (shorter is cheaper)")
-    axes.set_xlabel("µs of the client's CPU, logarithmic; median and range over the rounds")
+    axes.set_xlabel("µs of CPU, logarithmic, median and range; in brackets: times aiohttp on the same event loop")
     return chart
 
 

@@ -152,7 +152,7 @@ def delivery(result: Result) -> Iterator[str]:
 
 
 def _who(row: dict[str, object]) -> str:
-    return f"{row['contender']}: {row['setup']}"
+    return str(row["contender"]) if row["setup"] == "defaults" else f"{row['contender']} with {row['setup']}"
 
 
 def pacing(result: Result) -> Iterator[str]:

@@ -19,6 +19,15 @@ START_LIMIT = 60.0
 """Seconds that the imports may take."""
 
 
+def plain_environment() -> dict[str, str]:
+    """Give the environment without what clients take settings from: proxies, and Refold's own variables."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.lower().endswith("_proxy") and not name.startswith("REFOLD_")
+    }
+
+
 class TurnFailedError(Exception):
     """A contender raised, crashed or hung; the message says which."""
 
@@ -40,6 +49,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             bufsize=0,
+            env=plain_environment(),
         )
 
     @property

@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,7 @@ from . import cores, machine
 from .contender import Contender
 from .contenders import installed
 from .measurements import batches, cost, delivery, imports, layers, mock, pacing
-from .profiles import COST, DELIVERY, LOOPS, PACING, WIRE, Profile
+from .profiles import COST, DELIVERY, LEVELS, LOOPS, PACING, WIRE, Profile
 from .results import Result
 
 SEED: Final = 20
@@ -31,14 +31,15 @@ class Run:
     profile: Profile
     contenders: dict[str, Contender]
 
-    def present(self, keys: Iterable[str]) -> dict[str, Contender]:
-        """Give those of these contenders that are installed."""
-        return {key: self.contenders[key] for key in keys if key in self.contenders}
+    def present(self, keys: Collection[str]) -> dict[str, Contender]:
+        """Give those of these contenders that are installed, and those that were named by their module."""
+        return {key: each for key, each in self.contenders.items() if key in keys or ":" in key}
 
     def cost(self) -> list[dict[str, Any]]:
         """Measure cost and speed."""
         found, profile = self.present(COST), self.profile
-        return cost.run(found, COST, rounds=profile.cost_rounds, seconds=profile.cost_seconds, say=say)
+        levels = {key: COST.get(key, LEVELS) for key in found}
+        return cost.run(found, levels, rounds=profile.cost_rounds, seconds=profile.cost_seconds, say=say)
 
     def wire(self) -> list[dict[str, Any]]:
         """Measure what the claims about the wire need, and nothing else."""

@@ -58,6 +58,6 @@ CONTENDER = Contender(
     setups=(
         Setup(name="defaults", open=_open),
         Setup(name="max_network_retries=2", open=_retrying),
-        Setup(name="the same, server drops repeats", open=_retrying, deduped=True),
+        Setup(name="max_network_retries=2, server drops repeats", open=_retrying, deduped=True),
     ),
 )
