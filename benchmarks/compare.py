@@ -16,9 +16,6 @@ LEAST = 0.05
 LEAST_OF_ONE = 0.10
 """The same for what was measured once, and so says nothing of its noise."""
 
-STUDENT = (212.2, 18.2, 8.89, 6.44, 5.38, 4.80, 4.44, 4.20, 4.02, 3.89, 3.79, 3.71, 3.64, 3.58, 3.53, 3.49)
-"""Student's t, two-sided at 0.3 %, for 1 to 16 degrees of freedom."""
-
 
 @frozen
 class Series:
@@ -83,10 +80,10 @@ def _others(result: Result) -> Iterator[Series]:
 def changes(old: Result, new: Result) -> Iterator[Change]:
     """Give the differences beyond the noise.
 
-    The noise of what was measured in rounds is their spread: a change is one that leaves the ranges apart, is larger
-    than chance would make it three times in a thousand, by Student's t for so few rounds, and is more than 5 %. What
-    was measured once has to differ by 10 %. What was counted once, such as events that fired twice, varies by about the
-    root of the count: a change is one of more than two roots.
+    The noise of what was measured in rounds is their range: a change is one that leaves the ranges of the two runs
+    further apart than the wider of them is wide, and is more than 5 %. What was measured once has to differ by 10 %.
+    What was counted once, such as events that fired twice, varies by about the root of the count: a change is one of
+    more than two roots.
     """
     before = {each.label: each for each in series(old)}
     for now in series(new):
@@ -100,12 +97,10 @@ def changes(old: Result, new: Result) -> Iterator[Change]:
 
 
 def _alike(a: Spread, b: Spread) -> bool:
-    freedom = len(a.values) + len(b.values) - 2
-    if freedom == 0:
+    if len(a.values) == len(b.values) == 1:
         return abs(b.median - a.median) < LEAST_OF_ONE * abs(a.median)
-    if a.low <= b.high and b.low <= a.high:
-        return True
-    return abs(a.median - b.median) <= STUDENT[min(freedom, len(STUDENT)) - 1] * math.hypot(a.deviation, b.deviation)
+    apart = max(a.low - b.high, b.low - a.high)
+    return apart <= max(a.high - a.low, b.high - b.low)
 
 
 COUNTED = {"fired_more": "fired twice or more", "lost_as_success": "lost, said to have succeeded",
@@ -121,7 +116,7 @@ def _counted(old: Result, new: Result) -> Iterator[Change]:
         scale = row["events"] / then["events"]
         for what, label in COUNTED.items():
             a, b = then[what] * scale, row[what]
-            if abs(b - a) > 2 * math.sqrt(max(a, 1)):
+            if abs(b - a) > 2 * math.sqrt(max(a, 1) * max(scale, 1)):
                 yield Change(f"{row['contender']}: {row['setup']}, {label}, of {row['events']:,}", a, b, better=b < a)
 
 

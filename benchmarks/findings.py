@@ -132,10 +132,10 @@ def delivery(result: Result) -> Iterator[str]:
         )
     doubled = [f"{_who(row)} ({row['fired_more']:,})" for row in rows if row["fired_more"]]
     if doubled:
-        yield f"Events fired twice or more with {listed(doubled)}."
+        yield f"Fired twice or more: {listed(doubled)}."
     hidden = [f"{_who(row)} ({row['fired_as_failure']:,})" for row in rows if row["fired_as_failure"]]
     if hidden:
-        yield f"Events that fired were reported as failures by {listed(hidden)}."
+        yield f"Fired, though reported as a failure: {listed(hidden)}."
     lost = [f"{_who(row)} ({row['lost_as_success']:,})" for row in rows if row["lost_as_success"]]
     yield f"Lost though reported as a success: {listed(lost) if lost else 'none, with any client'}."
     reached = ours["events"] - ours["unfired"]
@@ -146,8 +146,8 @@ def delivery(result: Result) -> Iterator[str]:
     ]
     if more:
         yield (
-            f"More events fired at least once than with {OURS}'s defaults ({reached:,}), which repeat nothing that may "
-            f"have fired, with {listed(more)}."
+            f"Fired at least once, in more events than with {OURS}'s defaults ({reached:,}), which repeat nothing that "
+            f"may have fired: {listed(more)}."
         )
 
 

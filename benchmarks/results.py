@@ -12,9 +12,6 @@ from attrs import define, field, frozen
 
 SCHEMA: Final = 1
 
-RANGE_OF_NORMAL: Final = (1.0, 1.128, 1.693, 2.059, 2.326, 2.534, 2.704, 2.847, 2.970, 3.078)
-"""How far apart 1 to 10 values of a normal distribution are, on average, in standard deviations (1 has no range)."""
-
 Row = dict[str, Any]
 
 
@@ -38,11 +35,6 @@ class Spread:
     def high(self) -> float:
         """The most."""
         return max(self.values)
-
-    @property
-    def deviation(self) -> float:
-        """The standard deviation, estimated from the range, as control charts do for so few values."""
-        return (self.high - self.low) / RANGE_OF_NORMAL[min(len(self.values), 10) - 1]
 
     @property
     def percent(self) -> float:

@@ -144,11 +144,11 @@ def test_the_server_is_named_when_it_is_the_bottleneck() -> None:
 def test_delivery_says_who_doubled_who_misreported_and_who_got_more_through() -> None:
     said = "\n".join(findings.delivery(made()))
     assert "refold_async with its defaults reported 1,000 truthfully, 100 of them as uncertain" in said
-    assert "fired twice or more with openai (60)." in said
-    assert "reported as failures by httpx (70)." in said
+    assert "Fired twice or more: openai (60)." in said
+    assert "Fired, though reported as a failure: httpx (70)." in said
     assert "none, with any client" in said
-    assert "More events fired at least once than with refold_async's defaults (950)" in said
-    assert "with openai (990)." in said
+    assert "in more events than with refold_async's defaults (950)" in said
+    assert "may have fired: openai (990)." in said
 
 
 def test_pacing_and_batches_say_where_we_are_behind() -> None:
