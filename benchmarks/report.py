@@ -26,15 +26,19 @@ ASKED: Final = "What is asked of refold_async's own wire, with the limiter off a
 
 
 def summary(result: Result | None) -> str:
-    """Write what the README shows: two charts, and the sentences that go with them."""
+    """Write what the README shows: two charts with their tables, and what they say."""
     if result is None:
         return NONE_YET
     parts = [
         _chart(result, "cost", "docs/benchmarks"),
+        tables.at_a_glance(result),
         _sentences(findings.ratios(result)),
-        _chart(result, "delivery", "docs/benchmarks"),
-        _sentences(findings.delivery(result)),
+        "Where others are ahead:",
         _sentences(findings.ahead(result)),
+        _chart(result, "delivery", "docs/benchmarks"),
+        tables.delivery(result),
+        _sentences(findings.delivery(result)),
+        "How this was measured, on what, and the rest: [benchmarks](docs/benchmarks.md).",
     ]
     return _joined(parts)
 

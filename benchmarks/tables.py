@@ -49,6 +49,25 @@ def in_tables(result: Result) -> list[str]:
     return sorted(names, key=cost)
 
 
+def at_a_glance(result: Result) -> str:
+    """Tabulate what each contender costs at 100 concurrent, for the README."""
+
+    def row(name: str) -> list[str]:
+        where = {"contender": name, "level": 100}
+        ratio = result.ratios("cpu_us", where, {"contender": baseline(result, name), "level": 100})
+        p99 = result.spread("cost", "p99", **where)
+        return [
+            bold(name),
+            spread(result.spread("cost", "cpu_us", **where)),
+            "–" if ratio is None else figure(ratio.median),
+            spread(result.spread("cost", "rate", **where)),
+            "–" if p99 is None else figure(p99.median * 1e3),
+        ]
+
+    head = ["at 100 concurrent", "CPU of a request, µs", "× aiohttp, same loop", "requests a second", "p99, ms"]
+    return markdown(head, [row(name) for name in in_tables(result)])
+
+
 def _by_level(result: Result, what: str) -> str:
     def cell(name: str, level: int) -> str:
         measured = result.spread("cost", what, contender=name, level=level)
