@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-dev
 DEMO_STAMP := $(VENV)/.installed-demo
+BENCH_STAMP := $(VENV)/.installed-bench
 
 FOR ?= 60
 
-.PHONY: demo test check chaos soak bench format clean
+.PHONY: demo test check chaos kill soak bench bench-full format clean
 
 demo: $(DEMO_STAMP)  ## fire a batch at the embedded mock Refold, with faults switched on
 	$(BIN)/refold-async demo
@@ -24,13 +25,17 @@ check: $(STAMP)  ## format, lint and types
 chaos: $(STAMP)  ## 10,000 triggers over every fault, checked against the mock's ledger; then our wire beside stock httpx
 	$(BIN)/python -m tests.chaos --triggers 10000
 
+kill: $(STAMP)  ## a batch killed at 20 random moments and resumed, checked against the mock's ledger
+	$(BIN)/python -m tests.kill_resume --kills 20
+
 soak: $(STAMP)  ## the wire under a storm for a minute, or FOR= seconds, while its sockets and memory are watched
 	$(BIN)/python -m tests.soak --seconds $(FOR)
 
-bench: $(STAMP)  ## what a trigger costs beside httpx's own post
-	$(BIN)/python -m benchmarks.trigger_cost
-	$(BIN)/python -m benchmarks.mock_server
-	$(BIN)/python -m benchmarks.import_time
+bench: $(BENCH_STAMP)  ## cost, speed, delivery, pacing and batches beside other clients, in about two minutes
+	$(BIN)/python -m benchmarks
+
+bench-full: $(BENCH_STAMP)  ## the same in about ten minutes, as the docs show it
+	$(BIN)/python -m benchmarks --full
 
 format: $(STAMP)  ## mend what `make check` complains of, where a machine can
 	$(BIN)/ruff format .
@@ -52,3 +57,8 @@ $(DEMO_STAMP): pyproject.toml | $(BIN)/python
 	@if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(BIN)/python -e '.[cli]'; \
 	else $(BIN)/python -m pip install --quiet -e '.[cli]'; fi
 	@touch $(DEMO_STAMP)
+
+$(BENCH_STAMP): $(STAMP)
+	@if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(BIN)/python --group bench; \
+	else $(BIN)/python -m pip install --quiet --group bench; fi
+	@touch $(BENCH_STAMP)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import httpx
 from attrs import define, field
@@ -19,7 +20,7 @@ from .limiters import MemoryRateLimiter, RateLimiter
 from .policies.budget import RetryBudget
 from .policies.retry import RetryPolicy
 from .transports._call import Call
-from .transports._credentials import CredentialTransport
+from .transports._credentials import RotationTransport
 from .transports.concurrency import ConcurrencyTransport
 from .transports.rate_limit import RateLimitTransport
 from .transports.retry import RetryTransport
@@ -30,7 +31,10 @@ _REMEMBERED = 1024
 
 @define(eq=False)
 class Caller:
-    """Makes the calls of a client, or of a view of it: the policies over the session, and what is done once."""
+    """Makes the calls of a client, or of a view of it: the policies over the session, and what is done once.
+
+    :ivar before_send: is given to each call; see `Call`.
+    """
 
     runtime: Runtime
     credential: Credential = field(repr=False)
@@ -39,6 +43,7 @@ class Caller:
     limiter: RateLimiter | None
     budget: RetryBudget
     max_connections: int | None
+    before_send: Callable[[Call], None] | None = None
     _common_headers: tuple[tuple[bytes, bytes], ...] = field(init=False, repr=False)
     _headers: dict[tuple[str | None, str | None, int], httpx.Headers] = field(init=False, factory=dict, repr=False)
     _urls: dict[str, httpx.URL] = field(init=False, factory=dict)
@@ -64,6 +69,7 @@ class Caller:
             read_limit=MAX_RESPONSE_BYTES,
             is_genuine=is_genuine,
             wire_reports=True,
+            before_send=self.before_send,
             patient=patient,
         )
 
@@ -146,7 +152,7 @@ class Caller:
             wire: httpx.AsyncBaseTransport = RateLimitTransport(runtime.wire, limiter=self.limiter)
             slots = runtime.slots(self.max_connections)
             wire = wire if slots is None else ConcurrencyTransport(wire, slots=slots)
-            wire = CredentialTransport(wire, self.credential)
+            wire = RotationTransport(wire, self.credential) if self.credential.rotates else wire
             self._stack = RetryTransport(wire, policy=self.settings.retry, budget=self.budget)
             self._generation = runtime.generation
         return self._stack

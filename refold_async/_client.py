@@ -120,7 +120,7 @@ class RefoldClient:
             base_url=base_of(self._event_url),
             max_connections=max_connections,
         )
-        self._runtime = Runtime(make_session, owned=http_client is None)
+        self._runtime = Runtime(make_session, self._credential, owned=http_client is None)
         self._is_view = False
         self._caller = Caller(
             self._runtime,

@@ -41,35 +41,37 @@ class Credential:
         """The secret as it was last used, to blot it out of what a server says."""
         return self._known
 
-    def fixed_header(self) -> tuple[str, str] | None:
-        """Give the header that carries the credential, unless it has to be asked for."""
-        return None if self._source is not None else self._header()
+    @property
+    def rotates(self) -> bool:
+        """Whether it has to be asked for before each attempt."""
+        return self._source is not None
 
-    async def header(self) -> tuple[str, str]:
-        """Give the header that carries the credential, asking for it anew where it rotates.
-
-        :raises ConfigurationError: when the callable fails or gives what cannot be a credential.
-        """
-        if self._source is not None:
-            try:
-                value = self._source()
-                if inspect.isawaitable(value):
-                    value = await value
-            except Exception as error:
-                raise ConfigurationError(
-                    f"the callable given as {self.kind}= raised {type(error).__name__}; nothing was sent"
-                ) from error
-            problem = self._keep(value)
-            del value
-            if problem is not None:
-                raise ConfigurationError(f"{self.kind} {problem}")
-        return self._header()
-
-    def _header(self) -> tuple[str, str]:
+    def header(self) -> tuple[str, str]:
+        """Give the header that carries the credential, as it was given or last asked for."""
         assert self._known is not None
         if self.kind == "api_key":
             return "x-api-key", self._known
         return "Authorization", f"Bearer {self._known}"
+
+    async def ask(self) -> None:
+        """Ask for it anew, if it rotates.
+
+        :raises ConfigurationError: when the callable fails or gives what cannot be a credential.
+        """
+        if self._source is None:
+            return
+        try:
+            value = self._source()
+            if inspect.isawaitable(value):
+                value = await value
+        except Exception as error:
+            raise ConfigurationError(
+                f"the callable given as {self.kind}= raised {type(error).__name__}; nothing was sent"
+            ) from error
+        problem = self._keep(value)
+        del value
+        if problem is not None:
+            raise ConfigurationError(f"{self.kind} {problem}")
 
     def _keep(self, value: object) -> str | None:
         """Keep the value if it can be a credential; if not, say why. What raises must not have it as a local."""

@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import httpx
 
+from ._credentials import Credential
 from ._errors import ClientClosedError, ConfigurationError
 from .transports._call import Call
 from .transports._scope import DeadlineWatch, Scope, TaskScope
@@ -40,12 +41,14 @@ class Runtime:
     """The shared part of a client: made once, bound to an event loop at first use.
 
     :param make_session: makes the session, anew for each loop.
+    :param credential: goes with each request.
     :param owned: whether the session is ours to close.
     :ivar calls: those under way.
     """
 
-    def __init__(self, make_session: Callable[[], httpx.AsyncClient], *, owned: bool) -> None:
+    def __init__(self, make_session: Callable[[], httpx.AsyncClient], credential: Credential, *, owned: bool) -> None:
         self._make_session = make_session
+        self._credential = credential
         self.owned = owned
         self._loop: object | None = None
         self._forks = _forks.count
@@ -53,7 +56,7 @@ class Runtime:
         self.calls: set[Call] = set()
         self._idle: anyio.Event | None = None
         self.session = make_session()
-        self.wire = SessionTransport(self.session, owned=owned)
+        self.wire = SessionTransport(self.session, credential, owned=owned)
         self.generation = 0
         self._slots: Slots | None = None
         self._watch: DeadlineWatch | None = None
@@ -89,7 +92,7 @@ class Runtime:
             self._watch = None
             if self.owned:
                 self.session = self._make_session()
-            self.wire = SessionTransport(self.session, owned=self.owned)
+            self.wire = SessionTransport(self.session, self._credential, owned=self.owned)
             self.generation += 1
         self._loop = loop
 

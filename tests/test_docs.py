@@ -61,7 +61,15 @@ async def test_examples_in_python(page: Path, monkeypatch: pytest.MonkeyPatch, t
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "console")], ids=lambda page: page.name)
-def test_examples_in_a_shell(page: Path) -> None:
+def test_examples_in_a_shell(page: Path, tmp_path: Path) -> None:
+    for name, content in re.findall(r"^```\w+ (\S+)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
+        (tmp_path / name).write_text(content)
+    with MockRefold(rate_limit=None, api_key=KEY) as server:
+        settings = {"REFOLD_API_KEY": KEY, "REFOLD_BASE_URL": server.url, "REFOLD_LINKED_ACCOUNT_ID": "acct_1"}
+        run_in_a_shell(page, tmp_path, {**os.environ, **settings, "NO_COLOR": "1"})
+
+
+def run_in_a_shell(page: Path, folder: Path, env: dict[str, str]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for line in "".join(blocks(page, "console")).splitlines():
@@ -76,9 +84,7 @@ def test_examples_in_a_shell(page: Path) -> None:
         else:
             assert program == "refold-async"
             command = [sys.executable, "-c", "from refold_async.cli import main; main()", *arguments]
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=50, check=False, env={**os.environ, "NO_COLOR": "1"}
-            )
+            done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False, env=env, cwd=folder)
             assert done.returncode == 0, done.stderr
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import Any
+import sys
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -208,7 +209,7 @@ async def test_the_wire_is_our_own_unless_told_otherwise(monkeypatch: pytest.Mon
     with pytest.raises(ConfigurationError, match="REFOLD_TRANSPORT must be pool or httpx"):
         RefoldClient(**options)
     with pytest.raises(ConfigurationError, match="transport must be"):
-        RefoldClient(**options, transport=42)
+        RefoldClient(**options, transport=cast("Any", 42))
 
 
 async def test_both_wires_send_the_same(server: MockRefold) -> None:
@@ -231,3 +232,34 @@ async def test_a_proxy_of_the_environment_is_used_beside_our_wire(
             await client.trigger("slack", "E")
         assert wire_of(client) is PoolTransport
     assert server.ledger.entries[0].path.startswith("http://refold.invalid/")
+
+
+WITHOUT_HTTPTOOLS = """
+import asyncio, sys
+sys.modules["httptools"] = None
+from refold_async import RefoldClient
+from refold_async.transports import PoolTransport
+
+async def answer(reader, writer):
+    await reader.readuntil(b"\\r\\n\\r\\n")
+    writer.write(b'HTTP/1.1 200 OK\\r\\nContent-Length: 17\\r\\n\\r\\n{"message":"yes"}')
+    writer.close()
+
+async def main():
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    url = "http://127.0.0.1:%d" % server.sockets[0].getsockname()[1]
+    async with RefoldClient(api_key="k", linked_account_id="a", base_url=url, deadline=5) as client:
+        assert type(client.session._transport) is PoolTransport
+        print((await client.trigger("slack", "E")).delivery, client.session._transport)
+    server.close()
+
+asyncio.run(main())
+"""
+
+
+async def test_without_httptools_stock_httpx_serves() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", WITHOUT_HTTPTOOLS, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    printed, _ = await asyncio.wait_for(process.communicate(), 30)
+    assert printed.decode().startswith("accepted <PoolTransport over stock httpx"), printed.decode()

@@ -14,11 +14,13 @@ from rich.console import Console
 
 from .. import Delivery, RateLimit, Receipt, RefoldClient, RefoldError, __version__
 from ..testing import Dedupe, MockRefold
+from ._batch import batch
 from ._demo import run_demo
+from ._exits import EXIT_ACCEPTED, EXIT_AMBIGUOUS, EXIT_FAILED, EXIT_USAGE, stop
 
-EXIT_ACCEPTED, EXIT_FAILED, EXIT_USAGE, EXIT_AMBIGUOUS = 0, 1, 2, 3
-
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, rich_markup_mode="markdown"
+)
 
 
 def _version(asked: bool) -> None:
@@ -76,7 +78,7 @@ def trigger(
         try:
             fields = json.loads(payload)
         except ValueError as error:
-            _stop(f"PAYLOAD is not JSON: {error}")
+            stop(f"PAYLOAD is not JSON: {error}")
 
     async def fire() -> Receipt:
         async with RefoldClient(base_url=base_url, deadline=deadline) as client:
@@ -112,6 +114,9 @@ def trigger(
     )
 
 
+app.command()(batch)
+
+
 @app.command("mock-server")
 def mock_server(
     host: Annotated[str, typer.Option(help="The address to bind.")] = "127.0.0.1",
@@ -140,17 +145,12 @@ def mock_server(
     try:
         server.start()
     except OSError as error:
-        _stop(f"cannot listen on {host}:{port}: {error.strerror}. Is another server there? Try --port 0")
+        stop(f"cannot listen on {host}:{port}: {error.strerror}. Is another server there? Try --port 0")
     typer.echo(f"mock Refold at {server.url}  (API key {server.api_key}); Ctrl-C stops it")
     stopped.wait(seconds)
     server.stop()
     statuses = ", ".join(f"{status or 'no answer'}: {count}" for status, count in server.ledger.statuses().items())
     typer.echo(f"{server.ledger.requests} requests ({statuses or 'none'}), {len(server.ledger.fired)} events fired")
-
-
-def _stop(message: str) -> None:
-    typer.echo(message, err=True)
-    raise typer.Exit(EXIT_USAGE)
 
 
 def _report(as_json: bool, **facts: object) -> None:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any
 
 import anyio
 from attrs import define, field
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from .. import Delivery, Idempotency, RateLimit, RefoldClient, RefoldError
+from .. import Delivery, Idempotency, RateLimit, RefoldClient, Trigger
 from ..hooks import HookEvent, RateLimitPaused, RetryScheduled
 from ..testing import Dedupe, Fault, MockRefold, SeededFaults
+from ._progress import Progress, Status
 
 _FAULTS = {
     Fault.reset_after_firing(): 0.03,
@@ -27,9 +26,7 @@ _FAULTS = {
     Fault.not_json(): 0.01,
     Fault.close_idle(): 0.03,
 }
-_WORKERS = 20
-_PLAIN_EVERY = 2.0
-"""Seconds between the lines that stand in for a progress bar where there is no terminal."""
+_AT_ONCE = 20
 
 
 @define
@@ -88,8 +85,7 @@ async def run_demo(events: int, seed: int, rate: float, console: Console) -> Sum
     async with MockRefold(rate_limit=limit, dedupe=dedupe, faults=SeededFaults(seed, _FAULTS)) as server:
         idempotency = Idempotency(header="Idempotency-Key")
         async with server.client(rate_limit=limit, idempotency=idempotency, hooks=[watch]) as client:
-            with _Progress(events, console) as progress:
-                verdicts = await _fire_all(client, events, summary, progress)
+            verdicts = await _fire_all(client, events, summary, console)
         summary.seconds = time.monotonic() - started
         counts = server.ledger.count_fired_by("deal_id")
         summary.requests = server.ledger.requests
@@ -102,67 +98,36 @@ async def run_demo(events: int, seed: int, rate: float, console: Console) -> Sum
     return summary
 
 
-async def _fire_all(client: RefoldClient, events: int, summary: Summary, progress: _Progress) -> dict[int, Delivery]:
+async def _fire_all(client: RefoldClient, events: int, summary: Summary, console: Console) -> dict[int, Delivery]:
     verdicts: dict[int, Delivery] = {}
-    deals = iter(range(events))
 
-    async def work(deals: Iterator[int]) -> None:
-        for deal in deals:
-            try:
-                receipt = await client.trigger(
-                    "pipedrive", "Deal Created", {"deal_id": deal, "deal_name": f"Deal {deal}"}
-                )
-                verdict = receipt.delivery
-            except RefoldError as error:
-                verdict = error.delivery
-            verdicts[deal] = verdict
-            summary.verdicts[verdict] += 1
-            progress.advance(summary)
+    def look() -> Status:
+        said = summary.verdicts
+        return Status(
+            accepted=said[Delivery.ACCEPTED],
+            rejected=said[Delivery.REJECTED],
+            not_sent=said[Delivery.NOT_SENT],
+            ambiguous=said[Delivery.AMBIGUOUS],
+            retries=summary.retries,
+            position=len(verdicts),
+            total=events,
+            of_rows=True,
+        )
 
-    async with anyio.create_task_group() as workers:
-        for _ in range(_WORKERS):
-            workers.start_soon(work, deals)
+    def deal(number: int) -> Trigger:
+        return Trigger("pipedrive", "Deal Created", {"deal_id": number, "deal_name": f"Deal {number}"}, context=number)
+
+    progress = Progress(console, look)
+    async with anyio.create_task_group() as group:
+        with progress.shown():
+            group.start_soon(progress.run)
+            deals = (deal(number) for number in range(events))
+            async with client.trigger_stream(deals, max_concurrency=_AT_ONCE) as outcomes:
+                async for outcome in outcomes:
+                    verdicts[outcome.trigger.context] = outcome.delivery
+                    summary.verdicts[outcome.delivery] += 1
+        group.cancel_scope.cancel()
     return verdicts
-
-
-class _Progress:
-    """A bar on a terminal; elsewhere a line every few seconds."""
-
-    def __init__(self, total: int, console: Console) -> None:
-        self._total = total
-        self._console = console
-        self._said_at = time.monotonic()
-        self._bar: Progress | None = None
-        if console.is_terminal:
-            self._bar = Progress(
-                SpinnerColumn(),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[words]}"),
-                TimeRemainingColumn(),
-                console=console,
-            )
-            self._task = self._bar.add_task("firing", total=total, words="")
-
-    def __enter__(self) -> Self:
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def advance(self, summary: Summary) -> None:
-        """Count one more event."""
-        done = sum(summary.verdicts.values())
-        accepted = summary.verdicts[Delivery.ACCEPTED]
-        words = f"{accepted} accepted, {done - accepted} not, {summary.retries} retries"
-        if self._bar is not None:
-            self._bar.update(self._task, completed=done, words=words)
-        elif time.monotonic() - self._said_at >= _PLAIN_EVERY:
-            self._said_at = time.monotonic()
-            self._console.print(f"{done}/{self._total}: {words}")
 
 
 _MEANINGS = {

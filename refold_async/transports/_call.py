@@ -29,6 +29,8 @@ class Call:
     :ivar read_limit: the most bytes of an answer that are read; None leaves the answer to the caller, unread.
     :ivar is_genuine: whether a complete success is really the service's.
     :ivar wire_reports: whether the bottom of the stack says when an attempt gets there; if not, each is presumed to.
+    :ivar before_send: called once an attempt was granted its slot, before any of it is written. A `RefoldError` it
+        raises ends the call there, and the attempt was not sent.
     """
 
     policy: RetryPolicy | None
@@ -39,6 +41,7 @@ class Call:
     read_limit: int | None = None
     is_genuine: Callable[[Attempt], bool] | None = None
     wire_reports: bool = False
+    before_send: Callable[[Call], None] | None = None
     scope: Scope | None = None
     interrupted: Literal["closed", "stopped"] | None = None
     idempotency_key: str | None = None

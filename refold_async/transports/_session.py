@@ -6,6 +6,7 @@ import functools
 
 import httpx
 
+from .._credentials import Credential
 from . import _stock
 from ._attempt import ATTEMPT_KEY, Attempt
 
@@ -16,10 +17,14 @@ class SessionTransport(httpx.AsyncBaseTransport):
     What `AsyncClient.send` adds (hooks, auth, cookies) costs more than all our layers together. So a session of our
     own that uses none of it is passed by, and its transport called directly; unless somebody replaced `send`, or
     what is below it, to watch or to mock the traffic.
+
+    The credential is added here, and taken off again on the way up: above this layer no request carries it, nor does
+    the one that an error of httpx refers to.
     """
 
-    def __init__(self, session: httpx.AsyncClient, *, owned: bool) -> None:
+    def __init__(self, session: httpx.AsyncClient, credential: Credential, *, owned: bool) -> None:
         self.session = session
+        self._credential = credential
         self._owned = owned
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -34,7 +39,11 @@ class SessionTransport(httpx.AsyncBaseTransport):
                 attempt.head_sent = False
             else:
                 attempt.sending()
+        bare = request.headers
         try:
+            # Not a local variable: those of a failing call are shown by tracebacks that print them.
+            request.headers = httpx.Headers(bare, encoding="ascii")
+            request.headers.__setitem__(*self._credential.header())
             if original and wire is not None and self._owned and _stock.only_transports(session):
                 return await wire.handle_async_request(request)
             response = await session.send(self._merged(request), stream=True, follow_redirects=False)
@@ -42,6 +51,8 @@ class SessionTransport(httpx.AsyncBaseTransport):
             _show_instead(request, error)
             await attempt.abandon()
             raise
+        finally:
+            request.headers = bare
         response.request = request
         return response
 

@@ -49,8 +49,7 @@ class RateLimitTransport(httpx.AsyncBaseTransport):
         deadline = None if call is None else call.deadline
         if isinstance(limiter, MemoryRateLimiter):
             grant = await limiter.reserve(deadline=deadline)
-            self._granted(call, grant.waited)
-            response = await self._send(request, grant)
+            response = await self._send(request, call, grant)
         else:
             self._granted(call, await limiter.acquire(deadline=deadline))
             response = await self._transport.handle_async_request(request)
@@ -65,13 +64,14 @@ class RateLimitTransport(httpx.AsyncBaseTransport):
                 call.hooks.emit(events.RateLimitPaused(call.trigger, retry_after))
         return response
 
-    async def _send(self, request: httpx.Request, grant: Grant) -> httpx.Response:
+    async def _send(self, request: httpx.Request, call: Call | None, grant: Grant) -> httpx.Response:
         attempt: Attempt | None = request.extensions.get(ATTEMPT_KEY)
-        if attempt is None:
-            grant.sent()
-        else:
-            attempt.on_send = grant.sent
         try:
+            self._granted(call, grant.waited)
+            if attempt is None:
+                grant.sent()
+            else:
+                attempt.on_send = grant.sent
             return await self._transport.handle_async_request(request)
         finally:
             grant.dropped()
@@ -86,6 +86,8 @@ class RateLimitTransport(httpx.AsyncBaseTransport):
             from .. import hooks as events
 
             call.hooks.emit(events.RateLimitWaited(call.trigger, waited))
+        if call.before_send is not None:
+            call.before_send(call)
 
     async def aclose(self) -> None:
         await self._transport.aclose()

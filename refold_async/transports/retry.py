@@ -68,8 +68,9 @@ class RetryTransport(httpx.AsyncBaseTransport):
         attempt = await self.deliver(request, Call(policy=policy, retry_within=float("inf") if idempotent else None))
         if attempt.error is not None:
             raise attempt.error
-        assert attempt.response is not None
-        return attempt.response
+        response, attempt.response = attempt.response, None  # which the request's extensions would hold on to
+        assert response is not None
+        return response
 
     async def deliver(self, request: httpx.Request, call: Call) -> Attempt:
         """Try until it is accepted or may not be tried again; give the last attempt, whatever its ending.

@@ -1,0 +1,148 @@
+"""Which rows of the input are sent: all, or what an earlier run has left to do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from attrs import define, frozen
+
+from .. import Idempotency, Trigger
+from ._input import Input, InputError, Lines
+from ._journal import place_of
+from ._records import Constants, Format, Record, RowError, build, checked
+from ._table import ACCEPTED, DOUBTFUL, REJECTED, Sent, Table
+
+
+@frozen
+class BadRow:
+    """A row that cannot be sent, and why."""
+
+    line: int
+    problem: str
+
+
+@frozen(kw_only=True)
+class Again:
+    """Which rows of an earlier run are sent again.
+
+    :ivar ambiguous: those that may have fired, whatever that leads to.
+    :ivar rejected: those that Refold did not want.
+    :ivar idempotency: the declaration, under which rows that may have fired are sent again in time with the same key.
+    """
+
+    ambiguous: bool = False
+    rejected: bool = False
+    idempotency: Idempotency | None = None
+
+
+@define(eq=False)
+class Source:
+    """The rows of an input.
+
+    :param check: raises `InvalidTriggerError` for what could not be sent.
+    :param table: what is known of the rows from before.
+    :ivar offset: where it begins to read, in bytes.
+    """
+
+    input: Input
+    _format: Format
+    _constants: Constants
+    _check: Callable[[Trigger], object]
+    _table: Table
+    _again: Again
+    _line: int = 0
+    offset: int = 0
+    _is_empty: bool = True
+
+    def compare(self) -> None:
+        """Make sure that the input is still what it was, as far as that matters; then begin at the first row to send.
+
+        Every row that fired, or may have, must be where it was and hold what it held. So what comes is never sent
+        twice because it has moved; what did not fire may be mended, and more may be added.
+
+        :raises InputError: when the input has changed.
+        """
+        if not self._table.last:
+            return
+        self.input.keep()
+        lines = Lines(self.input)
+        before = 0
+        start: tuple[int, int] | None = None
+        position = (0, 0)
+        for record in self._format.records(lines):
+            if start is None and record.line <= self._table.last and self._left_to_do(record) is not None:
+                start = position
+            self._compare_gap(before, record.line)
+            self._compare_row(record)
+            before, position = record.line, (lines.number, lines.offset)
+            self._is_empty = False
+            if before >= self._table.last:
+                break
+        else:
+            self._compare_gap(before, self._table.last + 1)
+        self._line, self.offset = start or position
+        self.input.go_back(self.offset)
+
+    def _compare_gap(self, before: int, line: int) -> None:
+        if line - before > 1:
+            missing = self._table.may_have_fired(before + 1, line)
+            if missing is not None:
+                raise self._changed(missing, "is not there any more")
+
+    def _compare_row(self, record: Record) -> None:
+        fired = self._table.may_have_fired(record.line, record.line + 1) is not None
+        if fired and not self._table.matches(record.line, record.digest):
+            raise self._changed(record.line, "is another now")
+
+    def _changed(self, line: int, how: str) -> InputError:
+        return InputError(
+            f"{self.input.name} has changed: the row that was sent as line {line} {how}. Rows that were sent must stay "
+            "as and where they are; others may be mended or added. For another input, name another journal"
+        )
+
+    def rows(self, before_read: Callable[[], None] = lambda: None) -> Iterator[Trigger | BadRow]:
+        """Give what is to be sent, in order.
+
+        :param before_read: called before it may have to wait for more input.
+        :raises InputError: where the input as a whole cannot be used.
+        """
+        lines = Lines(self.input, self._line, self.offset, before_read)
+        for record in self._format.records(lines):
+            self._is_empty = False
+            if record.line <= self._table.last:
+                self._compare_row(record)
+            left = self._left_to_do(record)
+            if left is None:
+                continue
+            key, resend_until = left
+            try:
+                trigger = build(self._format, record, self._constants, key=key, resend_until=resend_until)
+                yield checked(trigger, self._check)
+            except RowError as error:
+                yield BadRow(record.line, str(error))
+        if self._is_empty:
+            raise InputError(f"{self.input.name} has no rows: {self._format.beginning}")
+
+    def _left_to_do(self, record: Record) -> tuple[str | None, float | None] | None:
+        """Say whether a row is to be sent: with which key again, and up to when; None if it is not."""
+        state = self._table.state(record.line)
+        if state == ACCEPTED:
+            return None
+        if state == REJECTED and not self._again.rejected and self._table.matches(record.line, record.digest):
+            return None
+        if state != DOUBTFUL:
+            return None, None
+        sent = self._table.sent[record.line]
+        if self._again.ambiguous:
+            return sent.key, None
+        until = self._remembered_until(sent)
+        return None if until is None else (sent.key, until)
+
+    def _remembered_until(self, sent: Sent) -> float | None:
+        """Say up to when a row can be sent again with its key; None if it cannot, or no longer."""
+        idempotency = self._again.idempotency
+        if idempotency is None or sent.key is None or sent.place != place_of(idempotency):
+            return None
+        until = sent.at + idempotency.retry_within
+        return until if sent.at <= time.time() < until else None
