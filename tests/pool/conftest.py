@@ -19,6 +19,10 @@ LOOPS = {"asyncio": {}, "uvloop": {"use_uvloop": True}}
 MakeTransport = Callable[..., httpx.AsyncHTTPTransport]
 
 
+on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+"""For what is about bytes alone, which are the same on any loop."""
+
+
 @pytest.fixture(params=LOOPS)
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
     return "asyncio", LOOPS[request.param]

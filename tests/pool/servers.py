@@ -206,7 +206,7 @@ async def serving(
         # uvloop keeps a handshake that was broken off until its timer goes off, which takes a minute by default.
         patience = None if tls is None else 3.0
         listener = await asyncio.start_server(
-            accept, sock=sock, ssl=tls, limit=_LONGEST_HEAD, backlog=1024, ssl_handshake_timeout=patience, ssl_shutdown_timeout=patience
+            accept, sock=sock, ssl=tls, limit=_LONGEST_HEAD, backlog=1024, ssl_handshake_timeout=patience
         )
     else:
         listener = await asyncio.start_unix_server(accept, sock=sock, limit=_LONGEST_HEAD)

@@ -7,13 +7,13 @@ import asyncio
 import httpx
 import pytest
 
-from .conftest import MakeTransport
+from .conftest import MakeTransport, on_asyncio
 from .corpus import SAMPLES, Sample
 from .reference import reference
 from .servers import Peer, once, serving
 from .wire import NOTHING, ONE_IDLE, Answer, exchange, outcome, request_of, settled, state_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, on_asyncio]
 
 samples = pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES)
 
@@ -22,7 +22,8 @@ async def ending_of(
     transport: httpx.AsyncBaseTransport, sample: Sample, cut: int, *, close: bool, timeout: float
 ) -> Answer | httpx.TransportError:
     async with serving(once(sample.wire[:cut], close=close)) as server:
-        return await outcome(transport, request_of(server.url, method=sample.method, timeout=timeout))
+        times = {**httpx.Timeout(3.0).as_dict(), "read": timeout}
+        return await outcome(transport, request_of(server.url, method=sample.method, timeout=times))
 
 
 @samples

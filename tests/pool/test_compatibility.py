@@ -20,10 +20,10 @@ from pytest_httpx import HTTPXMock
 from refold_async import RefoldClient
 from refold_async.testing import MockRefold
 
-from .conftest import needs_ours
+from .conftest import needs_ours, on_asyncio
 from .wire import ONE_IDLE, State, make_wire, state_of
 
-pytestmark = [pytest.mark.anyio, needs_ours]
+pytestmark = [pytest.mark.anyio, needs_ours, on_asyncio]
 
 NOWHERE = "http://nowhere.test"
 FIRED = {"message": "Webhook Fired Success"}

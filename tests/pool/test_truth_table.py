@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from .conftest import MakeTransport, needs_ours
+from .conftest import MakeTransport, needs_ours, on_asyncio
 from .corpus import ODD, REFUSED, SAMPLES, Sample
 from .reference import reference
 from .servers import BODY, OK, Peer, answering, once, serving
 from .wire import NOTHING, ONE_IDLE, Answer, exchange, outcome, request_of, settled
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, on_asyncio]
 
 _200 = b"HTTP/1.1 200 OK\r\n"
 _CHUNKED = _200 + b"Transfer-Encoding: chunked\r\n\r\n"
