@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,6 +17,8 @@ from .servers import OK, Peer, answering, serving
 from .wire import NOTHING, Headers, exchange, outcome, raw, request_of, settled
 
 pytestmark = pytest.mark.anyio
+
+EXAMPLES = int(os.environ.get("POOL_FUZZ", "0"))
 
 EVIL = b"GET /evil HTTP/1.1\r\nHost: evil.test\r\n\r\n"
 
@@ -221,7 +224,7 @@ def parse(data: bytes) -> tuple[bytes, bytes, list[tuple[bytes, bytes]]] | None:
     target=st.one_of(st.just(b"/"), st.binary(max_size=20)),
     headers=st.lists(st.tuples(NAMES, VALUES), max_size=4),
 )
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES or 400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_passed_goes_out_as_itself_or_not_at_all(
     method: str, target: bytes, headers: list[tuple[bytes, bytes]]
 ) -> None:
