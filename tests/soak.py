@@ -19,6 +19,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from statistics import median
 
 import httpx
 import trustme
@@ -99,12 +100,12 @@ class Soak:
         half = len(settled) // 2
         if half:
             early, late = settled[:half], settled[half:]
-            growth = min(sample.memory for sample in late) - max(sample.memory for sample in early)
+            growth = median(sample.memory for sample in late) - median(sample.memory for sample in early)
             if growth > MOST_GROWTH:
                 found.append(f"memory grew by {growth:.1f} MB")
-            more = min(sample.sockets for sample in late) - max(sample.sockets for sample in early)
+            more = median(sample.sockets for sample in late) - median(sample.sockets for sample in early)
             if more > CONNECTIONS:
-                found.append(f"{more} more sockets are open than before")
+                found.append(f"{more:g} more sockets are open than before")
         return found
 
 
