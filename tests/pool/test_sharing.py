@@ -10,36 +10,11 @@ import httpx
 import pytest
 
 from .conftest import MakeTransport, needs_ours
-from .servers import OK, Peer, RawServer, answering, serving
-from .wire import NOTHING, ONE_IDLE, Answer, State, exchange, outcome, request_of, settled, state_of, turns, until
+from .gate import Gate, ask
+from .servers import OK, Peer, answering, serving
+from .wire import NOTHING, ONE_IDLE, State, exchange, outcome, request_of, settled, state_of, turns
 
 pytestmark = pytest.mark.anyio
-
-
-class Gate:
-    """A server that answers when it is told to, in whatever order."""
-
-    def __init__(self) -> None:
-        self.held: dict[bytes, asyncio.Event] = {}
-        self.arrived: list[bytes] = []
-
-    async def script(self, peer: Peer) -> None:
-        while True:
-            target = (await peer.request()).target
-            self.arrived.append(target)
-            await self.held.setdefault(target, asyncio.Event()).wait()
-            await peer.send(OK)
-
-    def open(self, target: bytes) -> None:
-        self.held.setdefault(target, asyncio.Event()).set()
-
-    async def has(self, count: int) -> None:
-        """Wait until so many requests have arrived."""
-        assert await until(lambda: len(self.arrived) >= count)
-
-
-def ask(transport: httpx.AsyncBaseTransport, server: RawServer, target: str = "/") -> asyncio.Task[Answer]:
-    return asyncio.ensure_future(exchange(transport, request_of(server.url + target)))
 
 
 @pytest.mark.parametrize("most", [1, 3, 10])
@@ -283,56 +258,6 @@ async def test_over_a_unix_socket(make_transport: MakeTransport, tmp_path: Path)
 async def test_a_unix_socket_that_is_not_there(make_transport: MakeTransport, tmp_path: Path) -> None:
     transport = make_transport(uds=str(tmp_path / "nothing"))
     assert type(await outcome(transport, request_of("http://unix.test/"))) is httpx.ConnectError
-
-
-async def test_closing_the_transport_ends_everything(make_transport: MakeTransport) -> None:
-    """What is under way and what waits; each with an error of httpx, and at once."""
-    transport = make_transport(limits=httpx.Limits(max_connections=2))
-    gate = Gate()
-    async with serving(gate.script) as server:
-        tasks = [asyncio.ensure_future(outcome(transport, request_of(f"{server.url}/{n}"))) for n in range(5)]
-        await gate.has(2)
-        await transport.aclose()
-        endings = await asyncio.wait_for(asyncio.gather(*tasks), 2)
-        assert not any(isinstance(ending, Answer) for ending in endings)
-        assert await settled(transport, NOTHING) == NOTHING
-        for target in gate.arrived:
-            gate.open(target)
-        async with asyncio.timeout(2):
-            await server.emptied()
-        gate.open(b"/")
-        assert (await ask(transport, server)).body == b"hello", "it may be used again"
-
-
-@needs_ours
-@pytest.mark.parametrize("after", range(12))
-async def test_closing_while_a_connection_is_being_opened(make_transport: MakeTransport, after: int) -> None:
-    """Whatever becomes of the request, nothing of it outlives it."""
-    transport = make_transport(limits=httpx.Limits(keepalive_expiry=None))
-    async with serving(answering(OK)) as server:
-        task = asyncio.ensure_future(outcome(transport, request_of(server.url)))
-        await turns(after)
-        await transport.aclose()
-        await task
-        await transport.aclose()
-        async with asyncio.timeout(1):
-            await server.emptied()
-
-
-async def test_closing_twice_and_while_cancelled(make_transport: MakeTransport) -> None:
-    transport = make_transport()
-    gate = Gate()
-    async with serving(gate.script) as server:
-        task = asyncio.ensure_future(outcome(transport, request_of(server.url)))
-        await gate.has(1)
-        closing = asyncio.ensure_future(transport.aclose())
-        await turns(1)
-        closing.cancel()
-        await asyncio.gather(closing, return_exceptions=True)
-        await transport.aclose()
-        await transport.aclose()
-        assert not isinstance(await task, Answer)
-        assert await settled(transport, NOTHING) == NOTHING
 
 
 @needs_ours
