@@ -76,8 +76,8 @@ def request_of(
     timeout: float | Mapping[str, float | None] | None = 3.0,
     **extensions: Any,
 ) -> httpx.Request:
-    """Build a request as a caller of the transport would."""
-    times = timeout if isinstance(timeout, Mapping) else httpx.Timeout(timeout).as_dict()
+    """Build a request as a caller of the transport would; a number of seconds is for each read, not for connecting."""
+    times = timeout if isinstance(timeout, Mapping) else httpx.Timeout(timeout, connect=10.0, pool=10.0).as_dict()
     return httpx.Request(
         method, url, headers=raw(headers), content=content, extensions={"timeout": times, **extensions}
     )
