@@ -63,6 +63,7 @@ class RetryPolicy:
         repeats_dropped: bool,
         remaining: float | None,
         random: Callable[[], float],
+        forgiven: int = 0,
     ) -> float | None:
         """Give the seconds to wait before the next attempt; None to give up.
 
@@ -71,9 +72,11 @@ class RetryPolicy:
         :param repeats_dropped: whether the receiver drops repeats of this call.
         :param remaining: seconds to the deadline; a wait that would pass it is not begun.
         :param random: gives numbers in [0, 1).
+        :param forgiven: how many of the attempts so far do not count against `max_attempts`, unless that is 1.
         """
         kind = verdict.kind
-        if kind is None or kind in _NEVER or attempt >= self.max_attempts:
+        counted = attempt if self.max_attempts == 1 else attempt - forgiven
+        if kind is None or kind in _NEVER or counted >= self.max_attempts:
             return None
         if kind in _MAY_HAVE_FIRED and not (repeats_dropped or self.retry_ambiguous):
             return None
