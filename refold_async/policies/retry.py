@@ -26,7 +26,8 @@ class RetryPolicy:
     The delay is drawn evenly between 0 and `base_delay` × 2^(attempt - 1), at most `max_delay` ("full jitter", which
     spreads callers that failed together). A `Retry-After` is waited out instead, never shortened.
 
-    :param max_attempts: how many requests may be tried, the first one included.
+    :param max_attempts: how many requests may be tried, the first one included. In a batch those that were answered by
+        asking to slow down do not count, up to 20 of a row, unless this is 1.
     :param base_delay: seconds; the most that is waited before the second attempt.
     :param throttled_base_delay: likewise after a 429 that does not say how long to wait.
     :param max_delay: seconds; the most that is waited without a `Retry-After`.
