@@ -22,6 +22,9 @@ from ._held import close_now
 _IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 _FREE_OF_BUDGET = frozenset({FailureKind.THROTTLED})
 
+PATIENCE = 20
+"""How often a patient call may be asked to slow down, without that counting as one of its attempts."""
+
 
 class RetryTransport(httpx.AsyncBaseTransport):
     """Retries requests over another transport, as a `RetryPolicy` decides.
@@ -145,6 +148,7 @@ class RetryTransport(httpx.AsyncBaseTransport):
             repeats_dropped=call.repeats_dropped,
             remaining=remaining,
             random=self._random,
+            forgiven=min(PATIENCE, call.throttled) if call.patient else 0,
         )
         if delay is None or verdict.kind in _FREE_OF_BUDGET or self._budget is None:
             return delay
