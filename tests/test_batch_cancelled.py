@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio
 import anyio.lowlevel
+import httpx
 import pytest
 
 from refold_async import Delivery, RateLimit, RefoldClient, RetryPolicy
@@ -268,5 +269,32 @@ def test_a_worker_alone_that_is_killed_ends_the_batch() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await task
         check(wire, rows, told)
+
+    run("asyncio", main)
+
+
+class _Stalling(httpx.AsyncByteStream):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b'{"message":'
+        await anyio.sleep_forever()
+
+
+def test_a_status_that_was_seen_decides_even_then() -> None:
+    class Half(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            return httpx.Response(200, stream=_Stalling())
+
+    async def main() -> None:
+        told = Told()
+        async with client_over(Half()) as client:
+            before = asyncio.all_tasks()
+            task = asyncio.ensure_future(client.trigger_many(Rows(2), max_concurrency=2, on_outcome=told))
+            await asyncio.sleep(0.1)
+            for other in asyncio.all_tasks() - before:
+                other.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert told.kinds == ["accepted", "accepted"]
+        assert [outcome.receipt and outcome.receipt.status_code for outcome in told.outcomes] == [200, 200]
 
     run("asyncio", main)

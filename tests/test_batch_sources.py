@@ -148,6 +148,28 @@ def test_a_source_that_lets_a_cancellation_of_its_own_out_has_raised(parked: boo
     run("asyncio", main)
 
 
+def test_a_source_that_is_cancelled_by_its_own_and_then_will_not_end_is_cut_off() -> None:
+    async def rows() -> AsyncIterator[Trigger]:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().call_later(0.5, task.cancel)
+        try:
+            while True:
+                yield trigger(0)
+        finally:
+            await anyio.sleep_forever()
+
+    async def main() -> None:
+        async with client_over(Wire()) as client:
+            with leaving_nothing():
+                async with client.trigger_stream(rows(), max_concurrency=1):
+                    await anyio.sleep(2)
+                    left = anyio.current_time()
+                assert anyio.current_time() - left == pytest.approx(1, abs=0.01)
+
+    run("asyncio", main)
+
+
 KIND = contextvars.ContextVar("KIND", default="none")
 
 
@@ -268,6 +290,21 @@ async def test_a_source_that_raises_what_ends_a_program_ends_the_batch(kind: str
     assert len(told.outcomes) == 6
     assert set(told.kinds) <= {"accepted", "NotAttemptedError"}, "what was in flight has finished"
     assert told.kinds.count("NotAttemptedError") <= (0 if kind == "sync" else 4), "a task turn late"
+
+
+async def test_so_does_one_that_raises_it_while_it_is_closed() -> None:
+    async def rows() -> AsyncIterator[Trigger]:
+        try:
+            while True:
+                yield trigger(0)
+        finally:
+            raise BaseExceptionGroup("of a task group", [KeyboardInterrupt()])
+
+    async with client_over(Wire()) as client:
+        with leaving_nothing(), pytest.raises(BaseExceptionGroup) as caught:
+            async with client.trigger_stream(rows()) as outcomes:
+                await anext(outcomes)
+    assert caught.value.subgroup(KeyboardInterrupt)
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
