@@ -191,7 +191,7 @@ class RefoldClient:
         *,
         max_concurrency: int = 20,
         on_outcome: Callable[[Outcome], object] | None = None,
-        stop_on: tuple[type[BaseException], ...] = (AuthenticationError,),
+        stop_on: tuple[type[BaseException], ...] | None = (AuthenticationError,),
         on_key_failure: Literal["continue", "stop"] = "continue",
         look_ahead: int | None = None,
     ) -> BatchResult:
@@ -204,14 +204,15 @@ class RefoldClient:
         Cancelled, it stops pulling, gives what is on the wire a second to finish, tells `on_outcome` how each ended,
         and re-raises the cancellation.
 
-        :param triggers: any iterable or async iterable of `Trigger`.
+        :param triggers: any iterable or async iterable of `Trigger`. A generator is closed at the end.
         :param max_concurrency: how many are in flight at most. Rate × latency of them use the rate limit to the full.
-        :param on_outcome: is called with each outcome as it completes.
+        :param on_outcome: is called with each outcome as it completes, and however the batch ends.
         :param stop_on: errors after which nothing more is sent: what is in flight finishes, and the rest of the input
-            is drained into outcomes that were not sent (`NotAttemptedError`).
+            is drained into outcomes that were not sent (`NotAttemptedError`). None for none. A closed client stops
+            it likewise.
         :param on_key_failure: "stop" gives up a key's later items after one was not accepted.
         :param look_ahead: how many items may be pulled ahead of those in flight, to find ones whose `ordering_key` is
-            free. None for 0, and 4 × `max_concurrency` once there are keys.
+            free. It counts once there are keys; None for 4 × `max_concurrency`.
         :raises BatchInterruptedError: when `triggers` raised; every outcome so far is in its `.result`.
         :raises ConfigurationError: for an option that makes no sense.
         :raises ClientClosedError: when the client is closed already.
@@ -231,7 +232,7 @@ class RefoldClient:
         *,
         max_concurrency: int = 20,
         on_outcome: Callable[[Outcome], object] | None = None,
-        stop_on: tuple[type[BaseException], ...] = (AuthenticationError,),
+        stop_on: tuple[type[BaseException], ...] | None = (AuthenticationError,),
         on_key_failure: Literal["continue", "stop"] = "continue",
         look_ahead: int | None = None,
         ordered: bool = False,
@@ -240,15 +241,19 @@ class RefoldClient:
 
         Use it as `async with client.trigger_stream(rows) as outcomes:` and `async for outcome in outcomes:`. An item is
         pulled only when there is room, and there is room only when an outcome was taken: at most `max_concurrency`
-        (plus `look_ahead`) are held, however slow the consumer.
+        (plus `look_ahead`, once there are ordering keys) are held, however slow the consumer.
 
         Leaving the block early, or an error in `stop_on`, stops the pulling. What is on the wire gets 5 s to finish,
-        and `on_outcome` is told of each. An exception raised in the block comes out as it was.
+        or 1 s when the caller is cancelled, and `on_outcome` is told of each. What is raised in the block comes out
+        as it was.
 
-        :param source: any iterable or async iterable of `Trigger`.
+        :param source: any iterable or async iterable of `Trigger`. A generator is closed at the end.
         :param ordered: give the outcomes in input order; one that takes long then holds up those behind it.
-        :raises BatchInterruptedError: from the iteration, after the last outcome, when `source` raised.
-        :raises ConfigurationError: for an option that makes no sense. The other options are those of `trigger_many`.
+        :raises BatchInterruptedError: from the iteration, after the last outcome, when `source` raised; its `.result`
+            holds those that nobody had taken when it did.
+        :raises ConfigurationError: for an option that makes no sense, and for taking outcomes outside the block. The
+            other options are those of `trigger_many`.
+        :raises ClientClosedError: on entering, when the client is closed already.
         """
         options = BatchOptions(
             max_concurrency=max_concurrency,
@@ -257,7 +262,7 @@ class RefoldClient:
             on_key_failure=on_key_failure,
             look_ahead=look_ahead,
         )
-        return OutcomeStream(self._caller, source, options, ordered=ordered).running()
+        return OutcomeStream(self._caller, source, options, ordered=ordered)
 
     def for_account(self, linked_account_id: str, *, config_id: str | None = None) -> RefoldClient:
         """Give a view of this client for another end customer; session, pool and limiter are shared.

@@ -131,7 +131,8 @@ class NotAttemptedError(RefoldError):
 class BatchInterruptedError(RefoldError):
     """The source of a batch raised; the cause is its error.
 
-    :ivar result: every outcome so far.
+    :ivar result: every outcome so far; of a stream, which gives them all before, those that nobody had taken yet.
+    :ivar delivery: ambiguous as soon as any of it may have fired: look at each outcome.
     """
 
     result: BatchResult
@@ -139,6 +140,13 @@ class BatchInterruptedError(RefoldError):
     def __init__(self, message: str = "", *, result: BatchResult, **verdict: Any) -> None:
         super().__init__(message, **verdict)
         self.result = result
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from attrs import evolve
+
+        rebuild, arguments, state = super().__reduce__()
+        outcomes = [evolve(outcome, trigger=_picklable(outcome.trigger) or outcome.trigger) for outcome in self.result]
+        return rebuild, arguments, {**state, "result": type(self.result)(outcomes)}
 
 
 class APIError(RefoldError):

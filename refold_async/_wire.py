@@ -22,6 +22,7 @@ MAX_RESPONSE_BYTES = 1_000_000
 """More of an answer than this is not read: Refold's own are under a kilobyte."""
 
 _KEPT_CHARACTERS = 4096
+_decode = json.JSONDecoder().raw_decode
 _SHORTEST_SECRET = 8
 _DEFAULT_KEY_HEADER = "Idempotency-Key"
 _SLUG = re.compile(r"[A-Za-z0-9\-._~]+")
@@ -180,7 +181,13 @@ def parse_object(body: bytes | None) -> dict[str, Any] | None:
     if body is None:
         return None
     try:
-        value = json.loads(body if body[:1] != b"{" else body.decode())  # which spares json a guess at the encoding
+        if body[:1] == b"{":  # which spares json a guess at the encoding, and a look for white space
+            text = body.decode()
+            value, end = _decode(text)
+            if end != len(text) and text[end:].strip(" \t\r\n"):
+                return None
+        else:
+            value = json.loads(body)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

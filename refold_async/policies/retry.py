@@ -26,7 +26,8 @@ class RetryPolicy:
     The delay is drawn evenly between 0 and `base_delay` × 2^(attempt - 1), at most `max_delay` ("full jitter", which
     spreads callers that failed together). A `Retry-After` is waited out instead, never shortened.
 
-    :param max_attempts: how many requests may be tried, the first one included.
+    :param max_attempts: how many requests may be tried, the first one included. In a batch those that were answered by
+        asking to slow down do not count, up to 20 of a row, unless this is 1.
     :param base_delay: seconds; the most that is waited before the second attempt.
     :param throttled_base_delay: likewise after a 429 that does not say how long to wait.
     :param max_delay: seconds; the most that is waited without a `Retry-After`.
@@ -63,6 +64,7 @@ class RetryPolicy:
         repeats_dropped: bool,
         remaining: float | None,
         random: Callable[[], float],
+        forgiven: int = 0,
     ) -> float | None:
         """Give the seconds to wait before the next attempt; None to give up.
 
@@ -71,9 +73,11 @@ class RetryPolicy:
         :param repeats_dropped: whether the receiver drops repeats of this call.
         :param remaining: seconds to the deadline; a wait that would pass it is not begun.
         :param random: gives numbers in [0, 1).
+        :param forgiven: how many of the attempts so far do not count against `max_attempts`, unless that is 1.
         """
         kind = verdict.kind
-        if kind is None or kind in _NEVER or attempt >= self.max_attempts:
+        counted = attempt if self.max_attempts == 1 else attempt - forgiven
+        if kind is None or kind in _NEVER or counted >= self.max_attempts:
             return None
         if kind in _MAY_HAVE_FIRED and not (repeats_dropped or self.retry_ambiguous):
             return None

@@ -91,6 +91,15 @@ class Attempt:
                 return
             self.complete = True
 
+    def read_now(self, response: httpx.Response, limit: int) -> bool:
+        """Do as `read`, if the whole body has arrived already; give whether it had."""
+        whole = None if response.is_stream_consumed else take_now(response.stream)
+        if whole is None:
+            return False
+        self.body += whole[:limit]
+        self.complete = len(whole) <= limit
+        return True
+
     async def read(self, response: httpx.Response, limit: int) -> None:
         """Read the body, at most `limit` bytes of it."""
         if response.is_stream_consumed:  # a user's response hook has read it
@@ -99,11 +108,6 @@ class Attempt:
             self.complete = True
             return
         assert isinstance(response.stream, httpx.AsyncByteStream)
-        whole = take_now(response.stream)
-        if whole is not None:
-            self.body += whole[:limit]
-            self.complete = len(whole) <= limit
-            return
         async for chunk in response.stream:
             self.body += chunk
             if len(self.body) > limit:

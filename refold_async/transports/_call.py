@@ -24,7 +24,8 @@ CALL_KEY = "refold_call"
 class Call:
     """One call: its settings, its attempts so far, and why it was interrupted, if it was.
 
-    :ivar patient: the deadline stands still while the call waits for the rate limit.
+    :ivar patient: the deadline stands still while the call waits for the rate limit, and being asked to slow down
+        does not count as an attempt.
     :ivar retry_within: seconds from the first attempt in which all must have ended, where a window is declared.
     :ivar read_limit: the most bytes of an answer that are read; None leaves the answer to the caller, unread.
     :ivar is_genuine: whether a complete success is really the service's.
@@ -59,6 +60,11 @@ class Call:
     def tried(self) -> int:
         """How many attempts reached the wire."""
         return sum(attempt.on_wire for attempt in self.attempts)
+
+    @property
+    def throttled(self) -> int:
+        """How many attempts were answered by asking to slow down."""
+        return sum(a.verdict is not None and a.verdict.kind is FailureKind.THROTTLED for a in self.attempts)
 
     @property
     def on_wire(self) -> bool:

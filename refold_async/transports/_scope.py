@@ -27,15 +27,21 @@ class DeadlineWatch:
     scopes that are still open are gone through, and it is set anew.
     """
 
-    __slots__ = ("_handle", "_loop", "offset", "scopes")
+    __slots__ = ("_handle", "_loop", "_own_time", "scopes")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.scopes: set[TaskScope] = set()
-        ahead = loop.time() - time.monotonic()
-        # Loops go by `time.monotonic`, uvloop with a little delay; but one made for tests may have a time of its own.
-        self.offset = 0.0 if abs(ahead) < 1.0 else ahead
         self._loop = loop
+        self._own_time = abs(loop.time() - time.monotonic()) > 1.0
         self._handle: asyncio.TimerHandle | None = None
+
+    @property
+    def offset(self) -> float:
+        """How far the loop's time is ahead of `time.monotonic`.
+
+        Loops go by it, uvloop with a little delay; but one made for tests may have a time, and a pace, of its own.
+        """
+        return self._loop.time() - time.monotonic() if self._own_time else 0.0
 
     def note(self, deadline: float) -> None:
         """Make sure that the timer goes off by then."""

@@ -22,6 +22,9 @@ from ._held import close_now
 _IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 _FREE_OF_BUDGET = frozenset({FailureKind.THROTTLED})
 
+PATIENCE = 20
+"""How often a patient call may be asked to slow down, without that counting as one of its attempts."""
+
 
 class RetryTransport(httpx.AsyncBaseTransport):
     """Retries requests over another transport, as a `RetryPolicy` decides.
@@ -115,7 +118,7 @@ class RetryTransport(httpx.AsyncBaseTransport):
             attempt.answered(response)
             if call.read_limit is None:
                 attempt.response = response
-            else:
+            elif not attempt.read_now(response, call.read_limit):
                 await attempt.read(response, call.read_limit)
         except RefoldError as error:
             attempt.failed(error)
@@ -127,7 +130,10 @@ class RetryTransport(httpx.AsyncBaseTransport):
             attempt.failed(error)
         finally:
             if response is not None and attempt.response is None:
-                await _close(response, attempt)
+                if close_now(response.stream):  # nothing to wait for, so nothing to shield
+                    response.is_closed = True
+                else:
+                    await _close(response, attempt)
 
     def _delay(self, call: Call, attempt: Attempt, verdict: Verdict) -> float | None:
         if verdict.kind is None or call.policy is None or call.interrupted or isinstance(attempt.error, RefoldError):
@@ -145,6 +151,7 @@ class RetryTransport(httpx.AsyncBaseTransport):
             repeats_dropped=call.repeats_dropped,
             remaining=remaining,
             random=self._random,
+            forgiven=min(PATIENCE, call.throttled) if call.patient else 0,
         )
         if delay is None or verdict.kind in _FREE_OF_BUDGET or self._budget is None:
             return delay
@@ -176,9 +183,6 @@ class RetryTransport(httpx.AsyncBaseTransport):
 
 async def _close(response: httpx.Response, attempt: Attempt) -> None:
     """Give the connection back. The answer is already in hand, so what goes wrong here changes nothing."""
-    if close_now(response.stream):  # nothing to wait for, so nothing to shield
-        response.is_closed = True
-        return
     closed = False
     try:
         with anyio.CancelScope(shield=True):

@@ -212,7 +212,9 @@ async def test_a_cancelled_handshake_is_not_kept(
     transport = make_transport(verify=client_tls)
     async with serving(answering(OK), tls=server_tls) as server:
         for after in range(2 * TURNS):
-            task = asyncio.ensure_future(exchange(transport, request_of(server.url, timeout=0.5)))
+            task = asyncio.ensure_future(
+                exchange(transport, request_of(server.url, timeout=httpx.Timeout(0.5).as_dict()))
+            )
             await turns(after // 2)
             task.cancel()
             await asyncio.wait([task], timeout=GUARD)

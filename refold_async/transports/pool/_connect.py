@@ -22,7 +22,7 @@ SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple
 _Address = tuple[socket.AddressFamily, int, Any]
 
 
-@frozen
+@frozen(cache_hash=True)
 class Target:
     """Where a connection leads.
 

@@ -159,7 +159,7 @@ class Pool:
         if not reusable or self._closed:
             connection.abort()
             return
-        waiter = self._first_waiter()
+        waiter = self._first_waiter() if self._waiters else None
         if waiter is not None:
             if waiter.origin == connection.origin:
                 self._waiters.popleft()
@@ -170,7 +170,10 @@ class Pool:
             connection.abort()
         else:
             connection.idle_since = self.loop.time()
-            self._idle.setdefault(connection.origin, []).append(connection)
+            stack = self._idle.get(connection.origin)
+            if stack is None:
+                stack = self._idle[connection.origin] = []
+            stack.append(connection)
             self._idle_count += 1
             if self._sweeper is None and self._expiry != float("inf"):
                 self._sweeper = self.loop.call_later(self._expiry, self._sweep)
