@@ -57,7 +57,7 @@ async def after_some_turns(peer: Peer) -> None:
 
 
 async def while_idle(peer: Peer) -> None:
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0.003)
 
 
 first = pytest.mark.parametrize(("method", "answer", "body"), FIRST.values(), ids=FIRST)

@@ -170,6 +170,15 @@ async def test_some_informational_answers_are_passed_over(make_transport: MakeTr
         assert (answer.status, answer.body) == (200, BODY)
 
 
+@needs_ours
+async def test_informational_answers_without_end_are_refused_by_their_number(
+    transport: httpx.AsyncHTTPTransport,
+) -> None:
+    """However small they are."""
+    async with serving(once(b"HTTP/1.1 102 \r\n\r\n" * 40 + OK)) as server:
+        assert type(await outcome(transport, request_of(server.url))) is httpx.RemoteProtocolError
+
+
 async def test_the_body_is_passed_on_as_it_came(make_transport: MakeTransport) -> None:
     """The transport does not decompress, and does not mind what the bytes are."""
     transport = make_transport()
