@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ._errors import InvalidTriggerError
@@ -16,7 +16,26 @@ MAX_BODY_BYTES = 3_000_000
 _MAX_DEPTH = 200
 _CONTAINERS = (dict, list, tuple)
 
-_dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _make_dumps() -> Callable[[object], str]:
+    """Give what encodes a document.
+
+    `JSONEncoder.encode` makes its C encoder anew each time; this one is made once, where the interpreter has the one
+    that is known. It does not look for loops: what is checked before has none.
+    """
+    internals: Any = json.encoder
+    try:
+        encode = internals.c_make_encoder(
+            None, _encoder.default, internals.encode_basestring, None, ":", ",", False, False, False
+        )
+    except (AttributeError, TypeError):
+        return _encoder.encode
+    return lambda document: "".join(encode(document, 0))
+
+
+_dumps = _make_dumps()
 
 
 def encode_body(event: str, payload: Mapping[str, Any] | None, encoder: JSONEncoder | None) -> bytes:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refold_async import ConfigurationError, Delivery, Idempotency, InvalidTriggerError, RefoldClient
+from refold_async._encode import _make_dumps, encode_body
 from refold_async._wire import check_slug
 
 from .support import answering, fired
@@ -158,3 +159,17 @@ def test_whatever_json_can_hold_arrives_unchanged(payload: dict[str, Any]) -> No
     from refold_async._encode import encode_body
 
     assert json.loads(encode_body("E", payload, None)) == {"event": "E", "payload": payload}
+
+
+def test_a_loop_in_a_payload_is_named_also_where_the_encoder_does_not_look_for_one() -> None:
+    payload: dict[str, Any] = {"a": [1]}
+    payload["a"].append(payload)
+    with pytest.raises(InvalidTriggerError, match="nested deeper than 200 levels, or holds itself"):
+        encode_body("E", payload, None)
+
+
+def test_both_encoders_of_json_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = {"event": "é", "payload": {"n": [1, 2.5, True, None, {"é\u2028": 'x"y'}], "t": (1,), "e": {}}}
+    ours = _make_dumps()(document)
+    monkeypatch.setattr("json.encoder.c_make_encoder", None)  # as where there is no C encoder
+    assert _make_dumps()(document) == ours
