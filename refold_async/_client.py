@@ -111,7 +111,6 @@ class RefoldClient:
             raise ConfigurationError(
                 f"max_connections must be 1 or more, or None for no limit, not {max_connections!r}"
             )
-        self._max_connections = max_connections
         make_session = session_maker(
             http_client=http_client,
             transport=transport,

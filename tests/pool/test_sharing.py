@@ -159,6 +159,8 @@ async def test_a_wait_for_a_connection_times_out(make_transport: MakeTransport) 
         for _ in range(3):
             ending = await outcome(transport, request_of(server.url, timeout=timeout))
             assert type(ending) is httpx.PoolTimeout
+        pool = getattr(getattr(transport, "_engine", None), "_pool", None)
+        assert pool is None or not pool._waiters, "who has gone is not remembered"
         gate.open(b"/0")
         assert (await first).status == 200
         assert await settled(transport, ONE_IDLE) == ONE_IDLE

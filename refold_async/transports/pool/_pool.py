@@ -139,7 +139,9 @@ class Pool:
         try:
             return await waiter.future
         except BaseException:
-            if waiter.future.done() and not waiter.future.cancelled() and waiter.future.exception() is None:
+            if waiter in self._waiters:  # gone by itself: while nothing is given back, nobody else would clear it away
+                self._waiters.remove(waiter)
+            elif not waiter.future.cancelled() and waiter.future.exception() is None:
                 self._give_back(waiter.future.result())
             raise
         finally:
