@@ -1,11 +1,10 @@
 """Async client for Refold: fire events, and know of each whether it fired."""
 
 from ._client import RefoldClient
-from ._errors import (
+from ._types.errors import (
     APIError,
     AuthenticationError,
     BadRequestError,
-    BatchInterruptedError,
     ClientClosedError,
     ConfigurationError,
     ConflictError,
@@ -22,7 +21,8 @@ from ._errors import (
     ServerError,
     UnexpectedResponseError,
 )
-from ._models import BatchResult, Delivery, Idempotency, Outcome, RateLimit, Receipt, Trigger
+from ._types.results import BatchInterruptedError, BatchResult, Outcome
+from ._types.values import Delivery, Idempotency, RateLimit, Receipt, Trigger
 from ._version import __version__
 from .limiters import RateLimiter
 from .policies.retry import RetryPolicy

@@ -11,10 +11,10 @@ from attrs import define, field
 from ._config import DEFAULT_HEADERS, Settings
 from ._credentials import Credential
 from ._ending import receipt_of, refusal_of
-from ._errors import InvalidTriggerError, RefoldError
 from ._hooks import logger
-from ._models import UNSET, Receipt, Trigger, Unset
 from ._runtime import Runtime
+from ._types.errors import InvalidTriggerError, RefoldError
+from ._types.values import UNSET, Receipt, Trigger, Unset
 from ._wire import MAX_RESPONSE_BYTES, Message, account_headers, check_slug, encode_trigger, is_genuine
 from .limiters import MemoryRateLimiter, RateLimiter
 from .policies.budget import RetryBudget

@@ -26,11 +26,12 @@ from ._config import (
     first_settings,
 )
 from ._credentials import Secret
-from ._errors import AuthenticationError, ConfigurationError, RefoldError
 from ._hooks import Hook
-from ._models import UNSET, BatchResult, Idempotency, JSONEncoder, Outcome, RateLimit, Receipt, Trigger, Unset
 from ._runtime import Runtime
 from ._session import Wire, session_maker
+from ._types.errors import AuthenticationError, ConfigurationError, RefoldError
+from ._types.results import BatchResult, Outcome
+from ._types.values import UNSET, Idempotency, JSONEncoder, RateLimit, Receipt, Trigger, Unset
 from .limiters import MemoryRateLimiter, RateLimiter
 from .policies.budget import RetryBudget
 from .policies.retry import RetryPolicy

@@ -12,17 +12,9 @@ import httpx
 from attrs import evolve, field, frozen
 
 from ._credentials import Credential, Secret
-from ._errors import ConfigurationError, InvalidTriggerError
 from ._hooks import Hook, Hooks
-from ._models import (
-    RESERVED_HEADERS,
-    UNSET,
-    Idempotency,
-    JSONEncoder,
-    RateLimit,
-    Unset,
-    is_header_name,
-)
+from ._types.errors import ConfigurationError, InvalidTriggerError
+from ._types.values import RESERVED_HEADERS, UNSET, Idempotency, JSONEncoder, RateLimit, Unset, is_header_name
 from ._wire import DEFAULT_BASE_URL, EVENT_PATH, USER_AGENT, header_value
 from .limiters import RateLimiter
 from .policies.retry import RetryPolicy

@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Literal, NoReturn
 
-from ._errors import ConfigurationError
+from ._types.errors import ConfigurationError
 
 Secret = str | Callable[[], str] | Callable[[], Awaitable[str]]
 

@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ._errors import InvalidTriggerError
-from ._models import JSONEncoder
+from ._types.errors import InvalidTriggerError
+from ._types.values import JSONEncoder
 
 MAX_BODY_BYTES = 3_000_000
 """Refold caps one execution's input at about 3 MB."""

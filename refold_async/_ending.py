@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from ._errors import (
+from ._types.errors import (
     ClientClosedError,
     DeadlineExceededError,
     NotAttemptedError,
@@ -12,7 +12,7 @@ from ._errors import (
     RefoldError,
     RefoldTimeoutError,
 )
-from ._models import Delivery, Receipt
+from ._types.values import Delivery, Receipt
 from ._wire import read_acceptance, read_error
 from .policies.verdict import FailureKind
 from .transports._attempt import Attempt

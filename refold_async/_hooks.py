@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from ._errors import ConfigurationError
+from ._types.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from .hooks import HookEvent

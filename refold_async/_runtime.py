@@ -12,7 +12,7 @@ import anyio
 import httpx
 
 from ._credentials import Credential
-from ._errors import ClientClosedError, ConfigurationError
+from ._types.errors import ClientClosedError, ConfigurationError
 from .transports._call import Call
 from .transports._scope import DeadlineWatch, Scope, TaskScope
 from .transports._session import SessionTransport

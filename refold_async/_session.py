@@ -11,7 +11,7 @@ from typing import Any, Literal
 import httpx
 
 from ._config import check_verify
-from ._errors import ConfigurationError
+from ._types.errors import ConfigurationError
 
 Wire = httpx.AsyncBaseTransport | Literal["pool", "httpx"]
 

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 from attrs import frozen
 
 from ._encode import check_payload, encode_body
-from ._errors import APIError, InvalidTriggerError, UnexpectedResponseError
-from ._models import Idempotency, JSONEncoder, Trigger
+from ._types.errors import APIError, InvalidTriggerError, UnexpectedResponseError
+from ._types.values import Idempotency, JSONEncoder, Trigger
 from ._version import __version__
 
 EVENT_PATH = "/api/v2/public/event/"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from ._errors import RefoldError
 from ._hooks import Hook
-from ._models import Delivery, Receipt, Trigger
+from ._types.errors import RefoldError
+from ._types.values import Delivery, Receipt, Trigger
 
 __all__ = [
     "AttemptFinished",

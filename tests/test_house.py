@@ -13,11 +13,11 @@ import refold_async
 
 ROOT = Path(refold_async.__file__).parent
 
-LAYERS = ["_models", "_errors", "policies", "limiters", "transports", "_client", "testing", "cli"]
+LAYERS = ["_types", "policies", "limiters", "transports", "_client", "testing", "cli"]
 """Each may import those before it, and itself."""
 
 ROOMS = {
-    "_version": "_models", "_hooks": "_errors", "hooks": "_errors", "_encode": "_errors", "_wire": "_errors",
+    "_version": "_types", "_hooks": "_types", "hooks": "_types", "_encode": "_types", "_wire": "_types",
     "_credentials": "_errors", "_config": "_client", "_runtime": "_client", "_ending": "_client", "_caller": "_client",
     "_batch": "_client", "_session": "_client", "__init__": "_client",
 }  # fmt: skip

@@ -24,6 +24,7 @@ from refold_async import (
     Trigger,
     UnexpectedResponseError,
 )
+from refold_async._types.values import UNSET
 
 ERRORS = [
     getattr(refold_async, name)
@@ -92,7 +93,7 @@ def test_triggers_and_receipts_are_frozen_and_show_no_payload() -> None:
     assert receipt.delivery is Delivery.ACCEPTED
     assert "body" not in repr(receipt)
     assert pickle.loads(pickle.dumps((trigger, receipt))) == (trigger, receipt)
-    assert repr(refold_async._models.UNSET) == "UNSET"
+    assert repr(UNSET) == "UNSET"
 
 
 def test_a_batch_result() -> None:

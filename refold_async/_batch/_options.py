@@ -7,9 +7,10 @@ from typing import Literal
 
 from attrs import field, frozen
 
-from .._errors import ConfigurationError
 from .._hooks import check_callback
-from .._models import Outcome, Trigger
+from .._types.errors import ConfigurationError
+from .._types.results import Outcome
+from .._types.values import Trigger
 
 Source = Iterable[Trigger] | AsyncIterable[Trigger]
 """Where the triggers of a batch come from."""

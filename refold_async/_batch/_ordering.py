@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Hashable
 from typing import Literal
 
-from .._models import Trigger
+from .._types.values import Trigger
 
 Item = tuple[int, Trigger]
 """A trigger with its place in the input."""

@@ -5,14 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from .._errors import (
-    BatchInterruptedError,
-    DeadlineExceededError,
-    InvalidTriggerError,
-    NotAttemptedError,
-    RefoldError,
-)
-from .._models import BatchResult, Delivery, Outcome, Receipt, Trigger
+from .._types.errors import DeadlineExceededError, InvalidTriggerError, NotAttemptedError, RefoldError
+from .._types.results import BatchInterruptedError, BatchResult, Outcome
+from .._types.values import Delivery, Receipt, Trigger
 from ..transports._call import Call
 
 STOPPED = "the batch was stopped before this trigger's turn"

@@ -11,9 +11,9 @@ from typing import Literal, Self
 import anyio
 
 from .._caller import Caller
-from .._errors import ConfigurationError
 from .._hooks import logger
-from .._models import BatchResult, Outcome
+from .._types.errors import ConfigurationError
+from .._types.results import BatchResult, Outcome
 from ._options import BatchOptions, Source
 from ._workers import Batch
 

@@ -11,9 +11,10 @@ import anyio
 import anyio.lowlevel
 
 from .._caller import Caller
-from .._errors import BatchInterruptedError, ClientClosedError
 from .._hooks import logger
-from .._models import Delivery, Outcome, Trigger
+from .._types.errors import ClientClosedError
+from .._types.results import BatchInterruptedError, Outcome
+from .._types.values import Delivery, Trigger
 from ..transports._call import Call
 from ._crew import CANCELLED_GRACE, GRACE, Crew
 from ._feeder import BREATH, Feeder

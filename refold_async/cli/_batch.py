@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from .. import ConfigurationError, Idempotency, RateLimit, RefoldClient, RetryPolicy
-from .._models import UNSET
+from .._types.values import UNSET
 from ..limiters import MemoryRateLimiter
 from . import _options as given
 from ._check import check_rows

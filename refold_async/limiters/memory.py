@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from .._errors import PacingTimeoutError
-from .._models import RateLimit
+from .._types.errors import PacingTimeoutError
+from .._types.values import RateLimit
 from ..policies.pacing import Pacer
 
 

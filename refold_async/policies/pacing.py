@@ -7,7 +7,7 @@ from copy import copy
 from itertools import islice
 from typing import Self
 
-from .._models import RateLimit
+from .._types.values import RateLimit
 
 CAP_LOOKBACK = 1.02
 """Seconds in which at most `rate` grants fall: a second, and 20 ms for requests that catch up on the way."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from attrs import frozen
 
-from .._models import Delivery
+from .._types.values import Delivery
 from .retry_after import parse_retry_after
 
 Classifier = Callable[[int, Mapping[str, str]], Delivery | None]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from .._models import RateLimit
+from .._types.values import RateLimit
 
 TOLERANCE = 0.025
 """Seconds of jitter on the way that are not held against a client."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from attrs import define, field
 
-from .._models import RateLimit
+from .._types.values import RateLimit
 from ._connection import Connection, render
 from ._dedupe import ClaimedKeys, Dedupe
 from ._faults import Fault, FaultPlan

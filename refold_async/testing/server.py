@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import anyio.to_thread
 
-from .._models import RateLimit
+from .._types.values import RateLimit
 from ._connection import Connection
 from ._dedupe import Dedupe
 from ._faults import Fault, FaultPlan

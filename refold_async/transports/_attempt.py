@@ -10,7 +10,7 @@ import anyio
 import httpx
 from attrs import define, field
 
-from .._models import Delivery
+from .._types.values import Delivery
 from ..policies.verdict import TAKEN, Classifier, FailureKind, Verdict, classify_status
 from ._held import take_now
 

@@ -10,7 +10,7 @@ import anyio
 from attrs import define, field
 
 from .._hooks import Hooks
-from .._models import Delivery, Trigger
+from .._types.values import Delivery, Trigger
 from ..policies.retry import RetryPolicy
 from ..policies.verdict import FailureKind, Verdict, over_attempts
 from ._attempt import Attempt

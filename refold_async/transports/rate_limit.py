@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from .._hooks import logger
-from .._models import RateLimit
+from .._types.values import RateLimit
 from ..limiters import MemoryRateLimiter, RateLimiter
 from ..limiters.memory import Grant
 from ..policies.retry_after import parse_retry_after

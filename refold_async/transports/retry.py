@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 import anyio
 import httpx
 
-from .._errors import RefoldError
 from .._hooks import logger
+from .._types.errors import RefoldError
 from ..policies.budget import RetryBudget
 from ..policies.retry import RetryPolicy
 from ..policies.verdict import TAKEN, FailureKind, Verdict

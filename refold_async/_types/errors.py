@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ._models import Delivery, Trigger
-
-if TYPE_CHECKING:
-    from ._models import BatchResult
+from .values import Delivery, Trigger
 
 
 class RefoldError(Exception):
@@ -47,7 +44,7 @@ class RefoldError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By name, not by calling the class with its message: keyword arguments and subclasses' fields survive.
-        state = {**self.__dict__, "trigger": _picklable(self.trigger)}
+        state = {**self.__dict__, "trigger": picklable(self.trigger)}
         return _rebuild, (type(self), self.args), state
 
     def __repr__(self) -> str:
@@ -60,7 +57,7 @@ def _rebuild(cls: type[RefoldError], args: tuple[Any, ...]) -> RefoldError:
     return error
 
 
-def _picklable(trigger: Trigger | None) -> Trigger | None:
+def picklable(trigger: Trigger | None) -> Trigger | None:
     """Give the trigger as it can cross a process border: a context or payload that cannot is left behind."""
     if trigger is None or _pickles(trigger):
         return trigger
@@ -126,27 +123,6 @@ class UnexpectedResponseError(RefoldError):
 
 class NotAttemptedError(RefoldError):
     """The batch stopped before this trigger's turn. Nothing was sent."""
-
-
-class BatchInterruptedError(RefoldError):
-    """The source of a batch raised; the cause is its error.
-
-    :ivar result: every outcome so far; of a stream, which gives them all before, those that nobody had taken yet.
-    :ivar delivery: ambiguous as soon as any of it may have fired: look at each outcome.
-    """
-
-    result: BatchResult
-
-    def __init__(self, message: str = "", *, result: BatchResult, **verdict: Any) -> None:
-        super().__init__(message, **verdict)
-        self.result = result
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        from attrs import evolve
-
-        rebuild, arguments, state = super().__reduce__()
-        outcomes = [evolve(outcome, trigger=_picklable(outcome.trigger) or outcome.trigger) for outcome in self.result]
-        return rebuild, arguments, {**state, "result": type(self.result)(outcomes)}
 
 
 class APIError(RefoldError):

@@ -1,16 +1,13 @@
-"""The values a user gives and gets: triggers, receipts, outcomes and the settings of the policies."""
+"""The values a user passes and receives: triggers, receipts and the settings of the policies."""
 
 from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, overload
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from attrs import field, frozen
-
-if TYPE_CHECKING:
-    from ._errors import RefoldError
 
 
 class Unset(enum.Enum):
@@ -93,92 +90,6 @@ class Receipt:
     def delivery(self) -> Delivery:
         """Always `Delivery.ACCEPTED`."""
         return Delivery.ACCEPTED
-
-
-@frozen
-class Outcome:
-    """How one trigger of a batch ended: with a receipt, or with an error.
-
-    :param index: the trigger's place in the input, from 0.
-    :param trigger: what was to be sent, `context` included.
-    :param delivery: the verdict.
-    :param receipt: there if and only if the event was accepted.
-    :param error: there if and only if it was not.
-    :param attempts: how many requests were tried, 0 if none.
-    """
-
-    index: int
-    trigger: Trigger
-    delivery: Delivery
-    receipt: Receipt | None = None
-    error: RefoldError | None = None
-    attempts: int = 0
-
-    @property
-    def ok(self) -> bool:
-        """Whether the event was accepted."""
-        return self.delivery is Delivery.ACCEPTED
-
-
-class BatchResult(Sequence[Outcome]):
-    """The outcomes of a batch, in input order, one for each input."""
-
-    __slots__ = ("_outcomes",)
-
-    def __init__(self, outcomes: Iterable[Outcome] = ()) -> None:
-        self._outcomes = tuple(outcomes)
-
-    @overload
-    def __getitem__(self, index: int) -> Outcome: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> BatchResult: ...
-
-    def __getitem__(self, index: int | slice) -> Outcome | BatchResult:
-        if isinstance(index, slice):
-            return BatchResult(self._outcomes[index])
-        return self._outcomes[index]
-
-    def __len__(self) -> int:
-        return len(self._outcomes)
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, BatchResult):
-            return self._outcomes == other._outcomes
-        return NotImplemented
-
-    __hash__ = None  # type: ignore[assignment]  # outcomes hold payloads, which do not hash
-
-    def __repr__(self) -> str:
-        counts = dict.fromkeys(Delivery, 0)
-        for outcome in self._outcomes:
-            counts[outcome.delivery] += 1
-        shown = ", ".join(f"{verdict.value}={count}" for verdict, count in counts.items() if count)
-        return f"<BatchResult of {len(self)}: {shown or 'empty'}>"
-
-    @property
-    def accepted(self) -> tuple[Outcome, ...]:
-        """The outcomes of the events that Refold took."""
-        return tuple(outcome for outcome in self._outcomes if outcome.ok)
-
-    @property
-    def failed(self) -> tuple[Outcome, ...]:
-        """Everything that was not accepted, the ambiguous ones included."""
-        return tuple(outcome for outcome in self._outcomes if not outcome.ok)
-
-    @property
-    def ambiguous(self) -> tuple[Outcome, ...]:
-        """The part of `failed` that may have fired all the same: look before sending these again."""
-        return tuple(outcome for outcome in self._outcomes if outcome.delivery is Delivery.AMBIGUOUS)
-
-    def raise_for_failures(self) -> None:
-        """Raise what failed, all of it at once; do nothing if everything was accepted.
-
-        :raises ExceptionGroup: of the `RefoldError` of each outcome in `failed`.
-        """
-        errors = [outcome.error for outcome in self._outcomes if outcome.error is not None]
-        if errors:
-            raise ExceptionGroup(f"{len(errors)} of {len(self)} triggers were not accepted", errors)
 
 
 def _positive(_: object, attribute: Any, value: float) -> None:

@@ -1,0 +1,1 @@
+"""The values, errors and results of the library. Nothing here imports anything else of it."""
