@@ -15,7 +15,7 @@ from typing import Final
 
 from attrs import frozen
 
-from .._models import Delivery
+from .._types.values import Delivery
 
 
 class State(enum.StrEnum):
