@@ -23,13 +23,13 @@ check: $(STAMP)  ## format, lint and types
 	$(BIN)/mypy
 
 chaos: $(STAMP)  ## 10,000 triggers over every fault, checked against the mock's ledger; then our wire beside stock httpx
-	$(BIN)/python -m tests.chaos --triggers 10000
+	$(BIN)/python -m tests.campaigns.chaos --triggers 10000
 
 kill: $(STAMP)  ## a batch killed at 20 random moments and resumed, checked against the mock's ledger
-	$(BIN)/python -m tests.kill_resume --kills 20
+	$(BIN)/python -m tests.campaigns.kill_resume --kills 20
 
 soak: $(STAMP)  ## the wire under a storm for a minute, or FOR= seconds, while its sockets and memory are watched
-	$(BIN)/python -m tests.soak --seconds $(FOR)
+	$(BIN)/python -m tests.campaigns.soak --seconds $(FOR)
 
 bench: $(BENCH_STAMP)  ## cost, speed, delivery, pacing and batches beside other clients, in about two minutes
 	$(BIN)/python -m benchmarks

@@ -1,0 +1,116 @@
+"""What hooks and logs are told."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from refold_async import Delivery, InvalidTriggerError, RateLimit, RefoldClient, RefoldError
+from refold_async.hooks import (
+    AttemptFinished,
+    AttemptStarted,
+    CallFinished,
+    HookEvent,
+    RateLimitPaused,
+    RateLimitWaited,
+    RetryScheduled,
+)
+from refold_async.testing import Fault, MockRefold
+from tests.support import QUICK
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_the_story_of_a_call_that_was_throttled(server: MockRefold, caplog: pytest.LogCaptureFixture) -> None:
+    told: list[HookEvent] = []
+    caplog.set_level(logging.DEBUG, logger="refold_async")
+    server.next(Fault.throttle("0"), None)
+    async with server.client(retry=QUICK, hooks=[told.append]) as client:
+        receipt = await client.trigger("pipedrive", "Deal Created", {"x": "private"})
+    assert [type(event) for event in told] == [
+        AttemptStarted, RateLimitPaused, AttemptFinished, RetryScheduled, AttemptStarted, AttemptFinished, CallFinished
+    ]  # fmt: skip
+    _, paused, failed, scheduled, again, finished, end = told
+    assert isinstance(paused, RateLimitPaused)
+    assert paused.retry_after == 0
+    assert isinstance(failed, AttemptFinished)
+    assert (failed.attempt, failed.delivery, failed.status_code, failed.error) == (1, Delivery.REJECTED, 429, None)
+    assert isinstance(scheduled, RetryScheduled)
+    assert (scheduled.attempt, scheduled.delivery, scheduled.delay) == (1, Delivery.REJECTED, 0)
+    assert isinstance(again, AttemptStarted)
+    assert again.attempt == 2
+    assert isinstance(finished, AttemptFinished)
+    assert (finished.attempt, finished.delivery, finished.status_code) == (2, Delivery.ACCEPTED, 200)
+    assert isinstance(end, CallFinished)
+    assert (end.delivery, end.attempts, end.receipt, end.error) == (Delivery.ACCEPTED, 2, receipt, None)
+    assert all(event.trigger is not None and event.trigger.slug == "pipedrive" for event in told)
+    levels = [record.levelno for record in caplog.records]
+    assert levels == [logging.INFO, logging.DEBUG, logging.INFO, logging.DEBUG]
+    for secret in ("private", server.api_key, server.linked_account_id):
+        assert secret not in caplog.text
+
+
+async def test_giving_up_is_a_warning(server: MockRefold, caplog: pytest.LogCaptureFixture) -> None:
+    server.next(Fault.answer(500))
+    async with server.client() as client:
+        with pytest.raises(RefoldError):
+            await client.trigger("pipedrive", "Deal Created")
+    [record] = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == "gave up after 1 attempts: ServerError (ambiguous)"
+
+
+async def test_a_wait_for_the_limiter_is_told(server: MockRefold) -> None:
+    told: list[HookEvent] = []
+    async with server.client(rate_limit=RateLimit(50, 1), hooks=[told.append]) as client:
+        for _ in range(2):
+            await client.trigger("pipedrive", "Deal Created")
+    [waited] = [event for event in told if isinstance(event, RateLimitWaited)]
+    assert 0 < waited.waited < 1
+
+
+async def test_a_call_that_was_never_sent_has_an_end_too(server: MockRefold) -> None:
+    told: list[HookEvent] = []
+    async with server.client(hooks=[told.append]) as client:
+        with pytest.raises(InvalidTriggerError) as caught:
+            await client.trigger("..", "Deal Created")
+    [end] = told
+    assert isinstance(end, CallFinished)
+    assert (end.delivery, end.attempts, end.error) == (Delivery.NOT_SENT, 0, caught.value)
+
+
+@pytest.mark.parametrize("fault", [None, Fault.answer(500)])
+async def test_a_hook_that_raises_changes_nothing(
+    server: MockRefold, fault: Fault | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[HookEvent] = []
+
+    def fail(event: HookEvent) -> None:
+        raise RuntimeError("a broken hook")
+
+    server.next(fault)
+    async with server.client(hooks=[fail, told.append]) as client:
+        if fault is None:
+            assert (await client.trigger("pipedrive", "Deal Created")).delivery is Delivery.ACCEPTED
+        else:
+            with pytest.raises(RefoldError) as caught:
+                await client.trigger("pipedrive", "Deal Created")
+            assert caught.value.delivery is Delivery.AMBIGUOUS
+    assert len(told) == 3
+    assert "a hook raised on AttemptStarted" in caplog.text
+
+
+async def test_hooks_of_a_view_are_its_own(server: MockRefold) -> None:
+    told: list[HookEvent] = []
+    async with server.client() as client:
+        await client.with_options(hooks=[told.append]).trigger("pipedrive", "Deal Created")
+        count = len(told)
+        await client.trigger("pipedrive", "Deal Created")
+    assert count == len(told) == 3
+
+
+async def test_unset_hooks_cost_no_import() -> None:
+    client = RefoldClient(api_key="k", linked_account_id="a")
+    assert not client._settings.hooks
+    await client.aclose()
