@@ -20,6 +20,9 @@ from ._types.errors import (
     RefoldTimeoutError,
     ServerError,
     UnexpectedResponseError,
+    WebhookBodyError,
+    WebhookPayloadError,
+    WebhookSignatureError,
 )
 from ._types.results import BatchInterruptedError, BatchResult, Outcome
 from ._types.values import Delivery, Idempotency, RateLimit, Receipt, Trigger
@@ -57,5 +60,8 @@ __all__ = [
     "ServerError",
     "Trigger",
     "UnexpectedResponseError",
+    "WebhookBodyError",
+    "WebhookPayloadError",
+    "WebhookSignatureError",
     "__version__",
 ]

@@ -160,11 +160,12 @@ class Caller:
     def _finish(self, call: Call, started: float, ending: Receipt | RefoldError | None) -> None:
         error = ending if isinstance(ending, RefoldError) else None
         if error is not None:
-            logger.warning("gave up after %d attempts: %s (%s)", call.tried, type(error).__name__, error.delivery.value)
+            logger.warning("gave up after %d attempts: %s (%s)", call.tried, type(error).__name__, error.delivery)
         if call.hooks:
             from . import hooks as events
 
             delivery = call.conclude(time.time()) if error is None else error.delivery
+            assert delivery is not None  # the error of a trigger has a verdict
             elapsed = time.monotonic() - started
             receipt = None if error is not None else ending
             assert not isinstance(receipt, RefoldError)

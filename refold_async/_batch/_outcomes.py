@@ -17,6 +17,7 @@ KEY_FAILED = "an earlier trigger with the same ordering_key was not accepted"
 def ended(index: int, trigger: Trigger, ending: Receipt | RefoldError) -> Outcome:
     """Give the outcome of a call."""
     if isinstance(ending, RefoldError):
+        assert ending.delivery is not None  # the error of a trigger has a verdict
         return Outcome(index, trigger, ending.delivery, error=ending, attempts=ending.attempts)
     return Outcome(index, trigger, Delivery.ACCEPTED, receipt=ending, attempts=ending.attempts)
 

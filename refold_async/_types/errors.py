@@ -10,13 +10,13 @@ from .values import Delivery, Trigger
 class RefoldError(Exception):
     """The base of all errors of this library.
 
-    :ivar delivery: the verdict over all attempts.
+    :ivar delivery: the verdict over all attempts; None where nothing was to be fired, as for a webhook.
     :ivar attempts: how many requests were tried, 0 if none.
     :ivar trigger: what was to be sent; None where no trigger was involved.
     :ivar retry_after: seconds the server asked to wait, where it did.
     """
 
-    delivery: Delivery
+    delivery: Delivery | None
     attempts: int
     trigger: Trigger | None
     retry_after: float | None
@@ -25,7 +25,7 @@ class RefoldError(Exception):
         self,
         message: str = "",
         *,
-        delivery: Delivery = Delivery.NOT_SENT,
+        delivery: Delivery | None = Delivery.NOT_SENT,
         attempts: int = 0,
         trigger: Trigger | None = None,
         retry_after: float | None = None,
@@ -40,7 +40,7 @@ class RefoldError(Exception):
     @property
     def safe_to_resend(self) -> bool:
         """Whether sending the event again cannot fire it twice; never true for `Delivery.AMBIGUOUS`."""
-        return self.delivery in (Delivery.NOT_SENT, Delivery.REJECTED)
+        return self.delivery in (Delivery.NOT_SENT, Delivery.REJECTED, None)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By name, not by calling the class with its message: keyword arguments and subclasses' fields survive.
@@ -48,7 +48,8 @@ class RefoldError(Exception):
         return _rebuild, (type(self), self.args), state
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.message!r}, delivery={self.delivery.name}, attempts={self.attempts})"
+        delivery = None if self.delivery is None else self.delivery.name
+        return f"{type(self).__name__}({self.message!r}, delivery={delivery}, attempts={self.attempts})"
 
 
 def _rebuild(cls: type[RefoldError], args: tuple[Any, ...]) -> RefoldError:
@@ -123,6 +124,27 @@ class UnexpectedResponseError(RefoldError):
 
 class NotAttemptedError(RefoldError):
     """The batch stopped before this trigger's turn. Nothing was sent."""
+
+
+class WebhookSignatureError(RefoldError):
+    """Refold did not sign this body with any of the keys: do not trust it, and answer 401. `delivery` is None."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message, delivery=None)
+
+
+class WebhookPayloadError(RefoldError):
+    """A webhook's body is too long, or it is signed but not a JSON object: answer 400. `delivery` is None."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message, delivery=None)
+
+
+class WebhookBodyError(ConfigurationError, TypeError):
+    """A webhook's body was passed as something else than `bytes`. `delivery` is None."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message, delivery=None)
 
 
 class APIError(RefoldError):

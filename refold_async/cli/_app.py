@@ -97,7 +97,7 @@ def trigger(
     except RefoldError as error:
         _report(
             as_json,
-            delivery=error.delivery.value,
+            delivery=error.delivery and error.delivery.value,
             attempts=error.attempts,
             error=type(error).__name__,
             message=str(error),

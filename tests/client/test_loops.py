@@ -43,6 +43,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
 async def test_verdicts(server: MockRefold, fault: Fault | None, verdict: Delivery) -> None:
     server.next(fault)
     async with server.client(retry=QUICK, timeout=0.2) as client:
+        said: Delivery | None
         try:
             said = (await client.trigger("pipedrive", "Deal Created", {"n": 1})).delivery
         except RefoldError as error:

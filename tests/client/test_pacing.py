@@ -38,7 +38,7 @@ async def test_a_server_that_stalls_and_recovers_never_gets_more_than_the_rate()
         rate_limit=None, faults=lambda entry: plan[0] if entry.received_at < stalled_until else None
     ) as server:
         async with server.client(rate_limit=RateLimit(), deadline=12, timeout=2.0, max_connections=10) as client:
-            endings: list[Delivery] = []
+            endings: list[Delivery | None] = []
 
             async def fire(n: int) -> None:
                 try:

@@ -40,7 +40,7 @@ def client_of(server: RawServer | str, **options: Any) -> RefoldClient:
     return RefoldClient(api_key="tk_secret", linked_account_id="acct_1", base_url=url, **settings)
 
 
-async def verdict_of(client: RefoldClient, payload: dict[str, Any] | None = None) -> tuple[Delivery, int]:
+async def verdict_of(client: RefoldClient, payload: dict[str, Any] | None = None) -> tuple[Delivery | None, int]:
     """Fire once; give the verdict and how many attempts reached the wire."""
     try:
         receipt = await asyncio.wait_for(client.trigger("slack", "E", payload or {}), GUARD)
@@ -49,7 +49,7 @@ async def verdict_of(client: RefoldClient, payload: dict[str, Any] | None = None
     return receipt.delivery, receipt.attempts
 
 
-async def ending_of(server: RawServer, **options: Any) -> tuple[Delivery, int]:
+async def ending_of(server: RawServer, **options: Any) -> tuple[Delivery | None, int]:
     async with client_of(server, **options) as client:
         return await verdict_of(client)
 
