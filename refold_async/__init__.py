@@ -5,6 +5,7 @@ from ._types.errors import (
     APIError,
     AuthenticationError,
     BadRequestError,
+    CircuitOpenError,
     ClientClosedError,
     ConfigurationError,
     ConflictError,
@@ -28,6 +29,7 @@ from ._types.results import BatchInterruptedError, BatchResult, Outcome
 from ._types.values import Delivery, Idempotency, RateLimit, Receipt, Trigger
 from ._version import __version__
 from .limiters import RateLimiter
+from .policies.circuit import CircuitBreaker
 from .policies.retry import RetryPolicy
 
 __all__ = [
@@ -36,6 +38,8 @@ __all__ = [
     "BadRequestError",
     "BatchInterruptedError",
     "BatchResult",
+    "CircuitBreaker",
+    "CircuitOpenError",
     "ClientClosedError",
     "ConfigurationError",
     "ConflictError",

@@ -126,6 +126,13 @@ class NotAttemptedError(RefoldError):
     """The batch stopped before this trigger's turn. Nothing was sent."""
 
 
+class CircuitOpenError(RefoldError):
+    """Too many attempts in a row could not reach Refold, so this one was not made. Nothing was sent.
+
+    It is raised while a `CircuitBreaker` is open; once Refold answers again, calls go through.
+    """
+
+
 class WebhookSignatureError(RefoldError):
     """Refold did not sign this body with any of the keys: do not trust it, and answer 401. `delivery` is None."""
 

@@ -83,11 +83,11 @@ class Probe:
         self._breaker._end_probe(self, _Event.PROBE_DROPPED)  # noqa: SLF001 - a part of the breaker
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class CircuitBreaker:
     """Opens after `failures` attempts in a row that met an outage, and closes at the first answer.
 
-    One breaker may serve several clients of the same service; it belongs to one event loop at a time, as it has no lock.
+    One breaker may serve several clients of the same service on one event loop; it has no lock.
 
     | state | `record_outage` | `record_answer` | `begin_probe` | probe failed | probe dropped |
     | --- | --- | --- | --- | --- | --- |
@@ -95,9 +95,9 @@ class CircuitBreaker:
     | OPEN | OPEN | CLOSED | PROBING once it is due | – | – |
     | PROBING | PROBING | CLOSED | refused | OPEN | OPEN, due at once |
 
-    Who moves it: whoever sends tells it of each attempt (`record_outage`, `record_answer`), and whoever waits at the open
-    circuit begins the probes. What always holds: at most one probe is under way; two probes begin at least `probe_every`
-    seconds apart unless the first was dropped; only an answer closes it.
+    Who moves it: the sender tells it of each attempt (`record_outage`, `record_answer`), and callers that wait at the
+    open circuit begin the probes. What always holds: at most one probe is under way; two probes begin at least
+    `probe_every` seconds apart unless the first was dropped; only an answer closes it.
 
     :param failures: how many attempts in a row must meet an outage; 1 or more.
     :param probe_every: seconds from the opening, or from a failed probe, to the next probe.
@@ -107,11 +107,11 @@ class CircuitBreaker:
 
     failures: int = field(default=5)
     probe_every: float = field(default=5.0)
-    _clock: Callable[[], float] = field(default=time.monotonic, kw_only=True, repr=False)
+    _clock: Callable[[], float] = field(default=time.monotonic, kw_only=True)
     _state: CircuitState = field(default=CircuitState.CLOSED, init=False)
     _in_a_row: int = field(default=0, init=False)
-    _due: float = field(default=-math.inf, init=False, repr=False)
-    _probe: Probe | None = field(default=None, init=False, repr=False)
+    _due: float = field(default=-math.inf, init=False)
+    _probe: Probe | None = field(default=None, init=False)
 
     @failures.validator
     def _check_failures(self, _: object, value: object) -> None:
@@ -168,6 +168,9 @@ class CircuitBreaker:
         self._probe = Probe(self)
         self._move(_Event.PROBE_BEGUN)
         return self._probe
+
+    def __repr__(self) -> str:
+        return f"<CircuitBreaker {self._state.value}, failures={self.failures}, probe_every={self.probe_every}>"
 
     def _end_probe(self, probe: Probe, event: _Event) -> None:
         if probe is not self._probe:

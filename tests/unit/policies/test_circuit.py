@@ -101,9 +101,7 @@ class Breakers(RuleBasedStateMachine):
 
     @invariant()
     def it_is_closed_only_by_an_answer_and_probed_by_one(self) -> None:
-        expected = (
-            CircuitState.PROBING if self.current else CircuitState.OPEN if self.is_open else CircuitState.CLOSED
-        )
+        expected = CircuitState.PROBING if self.current else CircuitState.OPEN if self.is_open else CircuitState.CLOSED
         assert self.breaker.state is expected
         assert self.breaker.is_closed == (not self.is_open)
 
@@ -174,4 +172,4 @@ def test_an_open_circuit_is_an_error_of_its_own() -> None:
     error = CircuitOpenError("no connection")
     assert isinstance(error, refold_async.RefoldError)
     assert (error.delivery, error.safe_to_resend) == (Delivery.NOT_SENT, True)
-    assert repr(CircuitBreaker()) == "CircuitBreaker(failures=5, probe_every=5.0, state=CLOSED, in_a_row=0)"
+    assert repr(CircuitBreaker()) == "<CircuitBreaker closed, failures=5, probe_every=5.0>"
