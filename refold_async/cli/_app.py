@@ -114,7 +114,7 @@ def trigger(
     )
 
 
-app.command()(batch)
+app.command("batch")(batch)
 
 
 @app.command("mock-server")

@@ -5,23 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import anyio
 import typer
+from attrs import frozen
 from rich.console import Console
 
-from .. import ConfigurationError, Idempotency, RateLimit, RefoldClient, RetryPolicy
+from .. import ConfigurationError, RefoldClient
 from .._types.values import UNSET
-from ..limiters import MemoryRateLimiter
-from . import _options as given
+from . import _core_access as access
 from ._check import check_rows
 from ._csv import Csv
 from ._exits import EXIT_USAGE
 from ._input import Input, InputError
+from ._input_options import InputFormat, InputOptions
 from ._journal import Journal, place_of
 from ._jsonl import JsonLines
+from ._options import ClientOptions, JournalOptions, OutputOptions, PaceOptions, command_of
 from ._progress import Progress
 from ._records import Constants, Format
 from ._recovery import JournalError
@@ -34,35 +37,8 @@ _LONG_JOURNAL = 20_000_000
 """Bytes that take a second or so to read."""
 
 
-def batch(
-    file: given.File,
-    input_format: given.Format = None,
-    slug: given.Slug = None,
-    event: given.Event = None,
-    linked_account_id: given.LinkedAccountId = None,
-    config_id: given.ConfigId = None,
-    instance_tag: given.InstanceTag = None,
-    skip_invalid: given.SkipInvalid = False,
-    dry_run: given.DryRun = False,
-    journal_path: given.JournalPath = None,
-    resume: given.Resume = False,
-    resend_ambiguous: given.ResendAmbiguous = False,
-    resend_rejected: given.ResendRejected = False,
-    fsync: given.Fsync = False,
-    max_concurrency: given.MaxConcurrency = 20,
-    rate: given.Rate = None,
-    burst: given.Burst = None,
-    no_rate_limit: given.NoRateLimit = False,
-    max_attempts: given.MaxAttempts = 3,
-    max_retry_after: given.MaxRetryAfter = 600.0,
-    idempotency_header: given.IdempotencyHeader = None,
-    idempotency_field: given.IdempotencyField = None,
-    idempotency_window: given.IdempotencyWindow = 300.0,
-    base_url: given.BaseURL = None,
-    deadline: given.Deadline = 30.0,
-    timeout: given.Timeout = None,
-    as_json: given.AsJSON = False,
-) -> None:
+@frozen(kw_only=True)
+class BatchCommand:
     """Fire an event for each row of a file, once.
 
     A row has slug, event, payload, linked_account_id, config_id, ordering_key and idempotency_key: the keys of a JSON
@@ -71,87 +47,127 @@ def batch(
 
     Exit codes: 0 all accepted, 1 some failed, 2 wrong usage or input, 3 some may have fired.
     """
-    journal: Journal | None = None
-    source_input: Input | None = None
-    try:
-        if journal_path is None and (resume or resend_ambiguous or resend_rejected or fsync):
-            raise ConfigurationError("--resume, --resend-ambiguous, --resend-rejected and --fsync need a --journal")
-        idempotency = _idempotency(idempotency_header, idempotency_field, idempotency_window)
-        limiter = _limiter(rate, burst, no_rate_limit, max_retry_after)
-        client = RefoldClient(
-            **_credential(dry_run),
-            base_url=base_url,
-            linked_account_id=linked_account_id,
-            config_id=config_id,
-            deadline=deadline,
-            retry=RetryPolicy(max_attempts=max_attempts, max_retry_after=max_retry_after),
-            rate_limit=limiter,
-            idempotency=idempotency,
-            max_connections=max(50, max_concurrency),
-            timeout=UNSET if timeout is None else timeout,
-        )
-        constants = Constants(slug=slug, event=event, instance_tag=instance_tag)
-        source_input = Input.open(file)
-        if journal_path is not None:
-            _say_if_long(journal_path)
-            journal = Journal.open(
-                journal_path,
-                settings=_settings_of(client, constants),
-                base_url=str(client.session.base_url),
-                place=place_of(idempotency),
-                source=source_input.name,
-                resume=resume,
-                fsync=fsync,
-                read_only=dry_run,
+
+    rows: InputOptions
+    journal: JournalOptions
+    pace: PaceOptions
+    client: ClientOptions
+    output: OutputOptions
+
+    def run(self) -> int:
+        """Do it, and return the exit code.
+
+        :raises ConfigurationError: for options that make no sense.
+        :raises InputError: for an input that cannot be used.
+        :raises JournalError: for a journal that cannot be used.
+        """
+        self.journal.check()
+        limiter = self.pace.make_limiter()
+        client = self._make_client(limiter)
+        constants = Constants(slug=self.rows.slug, event=self.rows.event, instance_tag=self.rows.instance_tag)
+        source_input = Input.open(self.rows.file)
+        journal: Journal | None = None
+        try:
+            journal = self._open_journal(client, constants, source_input.name)
+            table = Table() if journal is None else journal.table
+            source = self._make_source(client, constants, source_input, table)
+            _print_beforehand(source_input, journal)
+            source.compare()
+            if self.rows.dry_run:
+                return check_rows(source, self.output.as_json)
+            run = Run(
+                source,
+                table,
+                journal,
+                limiter,
+                max_concurrency=self.pace.max_concurrency,
+                skip_invalid=self.rows.skip_invalid,
             )
-        table = Table() if journal is None else journal.table
-        again = Again(ambiguous=resend_ambiguous, rejected=resend_rejected, idempotency=idempotency)
-        form = _format(input_format, file, constants)
-        check = client._caller.encode  # noqa: SLF001 - the very checks that are made before sending
-        source = Source(source_input, form, constants, check, table, again)
-        _say_beforehand(source_input, journal)
-        source.compare()
-        if dry_run:
-            raise typer.Exit(check_rows(source, as_json))
-        run = Run(source, table, journal, limiter, max_concurrency=max_concurrency, skip_invalid=skip_invalid)
-        _send(run, client, as_json)
-    except (ConfigurationError, InputError, JournalError) as error:
-        typer.echo(str(error), err=True)
-        if as_json:
-            typer.echo(json.dumps({"error": str(error), "exit_code": EXIT_USAGE}))
-        raise typer.Exit(EXIT_USAGE) from None
-    finally:
-        if journal is not None:
-            journal.close()
-        if source_input is not None:
+            return self._send(run, client)
+        finally:
+            if journal is not None:
+                journal.close()
             source_input.close()
 
+    def _make_client(self, limiter: Any) -> RefoldClient:
+        return RefoldClient(
+            **_credential(self.rows.dry_run),
+            base_url=self.client.base_url,
+            linked_account_id=self.rows.linked_account_id,
+            config_id=self.rows.config_id,
+            deadline=self.client.deadline,
+            retry=self.pace.make_retry_policy(),
+            rate_limit=limiter,
+            idempotency=self.client.make_idempotency(),
+            max_connections=max(50, self.pace.max_concurrency),
+            timeout=UNSET if self.client.timeout is None else self.client.timeout,
+            verify=True if self.client.cacert is None else str(self.client.cacert),
+        )
 
-def _send(run: Run, client: RefoldClient, as_json: bool) -> None:
-    """Send it all, say what came of it, and leave with the code for that."""
-    summary = Summary(run, run.look())
+    def _open_journal(self, client: RefoldClient, constants: Constants, source: str) -> Journal | None:
+        path = self.journal.journal_path
+        if path is None:
+            return None
+        _print_if_long(path)
+        return Journal.open(
+            path,
+            settings=_settings_of(client, constants),
+            base_url=str(client.session.base_url),
+            place=place_of(self.client.make_idempotency()),
+            source=source,
+            resume=self.journal.resume,
+            fsync=self.journal.fsync,
+            read_only=self.rows.dry_run,
+        )
 
-    async def send() -> None:
-        async with client:
-            await run.send(client, Progress(Console(stderr=True), run.look))
+    def _make_source(self, client: RefoldClient, constants: Constants, source_input: Input, table: Table) -> Source:
+        again = Again(
+            ambiguous=self.journal.resend_ambiguous,
+            rejected=self.journal.resend_rejected,
+            idempotency=self.client.make_idempotency(),
+        )
+        form = _format(self.rows.input_format, self.rows.file, constants)
+        return Source(source_input, form, constants, access.check(client), table, again)
 
-    anyio.run(send)
-    if run.error is not None:
-        typer.echo(run.error, err=True)
-    if as_json:
-        typer.echo(json.dumps(summary.as_dict()))
-    elif run.ended or run.stopped != "input":
-        summary.show(Console())
-    raise typer.Exit(summary.exit_code)
+    def _send(self, run: Run, client: RefoldClient) -> int:
+        """Send it all, print what came of it, and return the code for that."""
+        summary = Summary(run, run.look())
+
+        async def send() -> None:
+            async with client:
+                await run.send(client, Progress(Console(stderr=True), run.look))
+
+        anyio.run(send)
+        if run.error is not None:
+            typer.echo(run.error, err=True)
+        if self.output.as_json:
+            typer.echo(json.dumps(summary.as_dict()))
+        elif run.ended or run.stopped != "input":
+            summary.show(Console())
+        return summary.exit_code
 
 
-def _say_if_long(journal: Path) -> None:
+def _run(make: Callable[[], BatchCommand], values: dict[str, Any]) -> None:
+    try:
+        code = make().run()
+    except (ConfigurationError, InputError, JournalError) as error:
+        typer.echo(str(error), err=True)
+        if values["as_json"]:
+            typer.echo(json.dumps({"error": str(error), "exit_code": EXIT_USAGE}))
+        code = EXIT_USAGE
+    raise typer.Exit(code)
+
+
+batch = command_of(BatchCommand, _run)
+
+
+def _print_if_long(journal: Path) -> None:
     size = journal.stat().st_size if journal.is_file() else 0
     if size > _LONG_JOURNAL:
         typer.echo(f"Reading the journal ({size // 1_000_000} MB), and comparing the input with it.", err=True)
 
 
-def _say_beforehand(source: Input, journal: Journal | None) -> None:
+def _print_beforehand(source: Input, journal: Journal | None) -> None:
     if source.is_terminal:
         typer.echo("Type the rows, one a line; Ctrl-D ends them.", err=True)
     if journal is not None and journal.earlier_base_url is not None:
@@ -159,28 +175,6 @@ def _say_beforehand(source: Input, journal: Journal | None) -> None:
             f"Note: the rows in the journal went to {journal.earlier_base_url}, and these go to {journal.base_url}.",
             err=True,
         )
-
-
-def _idempotency(header: str | None, payload_field: str | None, window: float) -> Idempotency | None:
-    if header is None and payload_field is None:
-        return None
-    try:
-        return Idempotency(header=header, payload_field=payload_field, window=window)
-    except ValueError as error:
-        raise ConfigurationError(f"--idempotency-header, --idempotency-field, --idempotency-window: {error}") from None
-
-
-def _limiter(rate: float | None, burst: int | None, off: bool, max_pause: float) -> MemoryRateLimiter | None:
-    if off:
-        if rate is not None or burst is not None:
-            raise ConfigurationError("--no-rate-limit goes with neither --rate nor --burst")
-        return None
-    usual = RateLimit()
-    try:
-        limit = RateLimit(usual.rate if rate is None else rate, usual.burst if burst is None else burst)
-    except ValueError as error:
-        raise ConfigurationError(f"--rate, --burst: {error}") from None
-    return MemoryRateLimiter(limit, max_retry_after=max_pause)
 
 
 def _credential(dry_run: bool) -> dict[str, Any]:
@@ -191,19 +185,12 @@ def _credential(dry_run: bool) -> dict[str, Any]:
 
 
 def _settings_of(client: RefoldClient, constants: Constants) -> str:
-    """Give a digest of what the rows that do not say so themselves have in common."""
-    settings = client._caller.settings  # noqa: SLF001 - these are not public
-    common = (
-        constants.slug,
-        constants.event,
-        constants.instance_tag,
-        settings.linked_account_id,
-        settings.config_id,
-    )
+    """Return a digest of what the rows that do not say so themselves have in common."""
+    common = (constants.slug, constants.event, constants.instance_tag, *access.account_of(client))
     return hashlib.blake2b(json.dumps(common).encode(), digest_size=16).hexdigest()
 
 
-def _format(chosen: given.InputFormat | None, file: str, constants: Constants) -> Format:
+def _format(chosen: InputFormat | None, file: str, constants: Constants) -> Format:
     if chosen is None:
-        chosen = given.InputFormat.CSV if Path(file).suffix.lower() == ".csv" else given.InputFormat.JSONL
-    return Csv(constants) if chosen is given.InputFormat.CSV else JsonLines()
+        chosen = InputFormat.CSV if Path(file).suffix.lower() == ".csv" else InputFormat.JSONL
+    return Csv(constants) if chosen is InputFormat.CSV else JsonLines()

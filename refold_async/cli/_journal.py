@@ -14,7 +14,7 @@ from attrs import define, field
 
 from .. import Delivery, Idempotency, Outcome, RefoldError
 from ..hooks import HookEvent, RetryScheduled
-from ..transports._call import Call
+from ._core_access import Sending
 from ._lock import try_lock
 from ._records import Origin
 from ._recovery import KIND, VERSION, JournalError, recover
@@ -139,7 +139,7 @@ class Journal:
             if not found.ends_line:
                 self._write(b"\n")
 
-    def before_send(self, call: Call) -> None:
+    def before_send(self, call: Sending) -> None:
         """Write down that a row is about to be sent.
 
         :raises JournalError: when that fails, so that the row is not sent.

@@ -1,67 +1,167 @@
-"""The options of `batch`, each with its words in the help."""
+"""The options of `batch`, in groups: attrs classes whose fields are the options, each with its words in the help."""
 
 from __future__ import annotations
 
-import enum
+import inspect
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
+import attrs
 import typer
+from attrs import frozen
 
+from .. import ConfigurationError, Idempotency, RateLimit, RetryPolicy
+from ..limiters import MemoryRateLimiter
 
-class InputFormat(enum.StrEnum):
-    """How the input is written."""
-
-    JSONL = "jsonl"
-    CSV = "csv"
-
-
-_rows = partial(typer.Option, rich_help_panel="Rows")
 _journal = partial(typer.Option, rich_help_panel="Journal")
 _pace = partial(typer.Option, rich_help_panel="Pace")
 _client = partial(typer.Option, rich_help_panel="Client")
+_output = partial(typer.Option, rich_help_panel="Output")
 
-File = Annotated[str, typer.Argument(metavar="FILE|-", help="JSON Lines or CSV; - for standard input.")]
-AsJSON = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 
-Format = Annotated[InputFormat | None, _rows("--format", help="CSV where the name ends in .csv, else JSON Lines.")]
-Slug = Annotated[str | None, _rows("--slug", help="For rows without one.")]
-Event = Annotated[str | None, _rows("--event", help="For rows without one.")]
-LinkedAccountId = Annotated[
-    str | None, _rows("--linked-account-id", help="For rows without one; or REFOLD_LINKED_ACCOUNT_ID.")
-]
-ConfigId = Annotated[str | None, _rows("--config-id", help="That customer's configuration; or REFOLD_CONFIG_ID.")]
-InstanceTag = Annotated[str | None, _rows("--instance-tag", help="A label for all executions.")]
-SkipInvalid = Annotated[bool, _rows("--skip-invalid", help="Leave out rows that cannot be sent, and send the rest.")]
-DryRun = Annotated[bool, _rows("--dry-run", help="Check every row and send nothing.")]
+@frozen(kw_only=True)
+class JournalOptions:
+    """What is written down, and what of an earlier run is sent again."""
 
-JournalPath = Annotated[
-    Path | None, _journal("--journal", help="Write each row down before it is sent, and how it ended.")
-]
-Resume = Annotated[bool, _journal("--resume", help="Go on with the run in the journal, or begin one.")]
-ResendAmbiguous = Annotated[bool, _journal("--resend-ambiguous", help="Also send rows that may have fired.")]
-ResendRejected = Annotated[bool, _journal("--resend-rejected", help="Also send rows that Refold rejected.")]
-Fsync = Annotated[bool, _journal("--fsync", help="Wait for the disk at each line, against power cuts.")]
+    journal_path: Annotated[
+        Path | None, _journal("--journal", help="Write each row down before it is sent, and how it ended.")
+    ] = None
+    resume: Annotated[bool, _journal("--resume", help="Go on with the run in the journal, or begin one.")] = False
+    resend_ambiguous: Annotated[bool, _journal("--resend-ambiguous", help="Also send rows that may have fired.")] = (
+        False
+    )
+    resend_rejected: Annotated[bool, _journal("--resend-rejected", help="Also send rows that Refold rejected.")] = False
+    fsync: Annotated[bool, _journal("--fsync", help="Wait for the disk at each line, against power cuts.")] = False
 
-MaxConcurrency = Annotated[int, _pace("--max-concurrency", min=1, help="Rows in flight, at most.")]
-Rate = Annotated[float | None, _pace("--rate", help="Events a second; 20 if left out, as Refold documents.")]
-Burst = Annotated[int | None, _pace("--burst", help="Events at one instant on top of it; 5 if left out.")]
-NoRateLimit = Annotated[bool, _pace("--no-rate-limit", help="As fast as it goes.")]
-MaxAttempts = Annotated[int, _pace("--max-attempts", min=1, help="For each row; 1 never tries again.")]
-MaxRetryAfter = Annotated[
-    float, _pace("--max-retry-after", min=0, help="The longest pause in seconds that Refold may ask for.")
-]
+    def check(self) -> None:
+        """Check that the options go together.
 
-IdempotencyHeader = Annotated[
-    str | None, _client("--idempotency-header", help="Workflows drop repeats of the key in this header.")
-]
-IdempotencyField = Annotated[
-    str | None, _client("--idempotency-field", help="Workflows drop repeats of the key in this field of the payload.")
-]
-IdempotencyWindow = Annotated[float, _client("--idempotency-window", help="Seconds for which they remember a key.")]
-BaseURL = Annotated[str | None, _client("--base-url", help="Where Refold is; or REFOLD_BASE_URL.")]
-Deadline = Annotated[float, _client("--deadline", help="Seconds for each row, from its first slot on.")]
-Timeout = Annotated[
-    float | None, _client("--timeout", help="Seconds for each step of an attempt; 5 to connect, 10 to answer.")
-]
+        :raises ConfigurationError: naming those that do not.
+        """
+        if self.journal_path is None and (self.resume or self.resend_ambiguous or self.resend_rejected or self.fsync):
+            raise ConfigurationError("--resume, --resend-ambiguous, --resend-rejected and --fsync need a --journal")
+
+
+@frozen(kw_only=True)
+class PaceOptions:
+    """How fast to go, and how often to try."""
+
+    max_concurrency: Annotated[int, _pace("--max-concurrency", min=1, help="Rows in flight, at most.")] = 20
+    rate: Annotated[float | None, _pace("--rate", help="Events a second; 20 if left out, as Refold documents.")] = None
+    burst: Annotated[int | None, _pace("--burst", help="Events at one instant on top of it; 5 if left out.")] = None
+    no_rate_limit: Annotated[bool, _pace("--no-rate-limit", help="As fast as it goes.")] = False
+    max_attempts: Annotated[int, _pace("--max-attempts", min=1, help="For each row; 1 never tries again.")] = 3
+    max_retry_after: Annotated[
+        float, _pace("--max-retry-after", min=0, help="The longest pause in seconds that Refold may ask for.")
+    ] = 600.0
+
+    def make_limiter(self) -> MemoryRateLimiter | None:
+        """Return the rate limiter, or None for no limit.
+
+        :raises ConfigurationError: for numbers that make no sense, and for a limit beside `--no-rate-limit`.
+        """
+        if self.no_rate_limit:
+            if self.rate is not None or self.burst is not None:
+                raise ConfigurationError("--no-rate-limit goes with neither --rate nor --burst")
+            return None
+        usual = RateLimit()
+        try:
+            limit = RateLimit(
+                usual.rate if self.rate is None else self.rate, usual.burst if self.burst is None else self.burst
+            )
+        except ValueError as error:
+            raise ConfigurationError(f"--rate, --burst: {error}") from None
+        return MemoryRateLimiter(limit, max_retry_after=self.max_retry_after)
+
+    def make_retry_policy(self) -> RetryPolicy:
+        """Return when an attempt is repeated."""
+        return RetryPolicy(max_attempts=self.max_attempts, max_retry_after=self.max_retry_after)
+
+
+@frozen(kw_only=True)
+class ClientOptions:
+    """Where Refold is, and what the customer's workflows do with repeats."""
+
+    idempotency_header: Annotated[
+        str | None, _client("--idempotency-header", help="Workflows drop repeats of the key in this header.")
+    ] = None
+    idempotency_field: Annotated[
+        str | None,
+        _client("--idempotency-field", help="Workflows drop repeats of the key in this field of the payload."),
+    ] = None
+    idempotency_window: Annotated[
+        float, _client("--idempotency-window", help="Seconds for which they remember a key.")
+    ] = 300.0
+    base_url: Annotated[str | None, _client("--base-url", help="Where Refold is; or REFOLD_BASE_URL.")] = None
+    cacert: Annotated[
+        Path | None, _client("--cacert", help="A PEM file with the authorities to trust, in place of the usual ones.")
+    ] = None
+    deadline: Annotated[float, _client("--deadline", help="Seconds for each row, from its first slot on.")] = 30.0
+    timeout: Annotated[
+        float | None,
+        _client("--timeout", help="Seconds for each step of an attempt; 5 to connect, 10 to answer."),
+    ] = None
+
+    def make_idempotency(self) -> Idempotency | None:
+        """Return the declaration, or None where none was made.
+
+        :raises ConfigurationError: for one that makes no sense.
+        """
+        header, payload_field = self.idempotency_header, self.idempotency_field
+        if header is None and payload_field is None:
+            return None
+        try:
+            return Idempotency(header=header, payload_field=payload_field, window=self.idempotency_window)
+        except ValueError as error:
+            names = "--idempotency-header, --idempotency-field, --idempotency-window"
+            raise ConfigurationError(f"{names}: {error}") from None
+
+
+@frozen(kw_only=True)
+class OutputOptions:
+    """What is printed, and where to."""
+
+    as_json: Annotated[bool, _output("--json", help="Print the summary as JSON.")] = False
+
+
+def parameters_of(group: type) -> list[inspect.Parameter]:
+    """Return the parameters that a command needs to be able to fill an attrs class."""
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            annotation=hints[field.name],
+            default=inspect.Parameter.empty if field.default is attrs.NOTHING else field.default,
+        )
+        for field in attrs.fields(group)
+    ]
+
+
+def command_of(command: type, run: Callable[[Callable[[], Any], dict[str, Any]], None]) -> Callable[..., None]:
+    """Return what typer makes a command of: a function with one parameter for each option of a command's groups.
+
+    :param command: an attrs class whose fields are groups, attrs classes themselves; its docstring is the help.
+    :param run: is given a function that makes the command, and all values by name; both may raise.
+    """
+    groups = get_type_hints(command)
+    fields = {field.name: groups[field.name] for field in attrs.fields(command)}
+
+    def function(**values: Any) -> None:
+        def make() -> Any:
+            return command(
+                **{
+                    name: group(**{field.name: values[field.name] for field in attrs.fields(group)})
+                    for name, group in fields.items()
+                }
+            )
+
+        run(make, values)
+
+    parameters = [parameter for group in fields.values() for parameter in parameters_of(group)]
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    function.__doc__ = command.__doc__
+    return function

@@ -17,6 +17,7 @@ from attrs import define, field
 from .. import AuthenticationError, Delivery, NotAttemptedError, Outcome, RefoldClient, Trigger
 from ..hooks import HookEvent, RateLimitPaused, RetryScheduled
 from ..limiters import MemoryRateLimiter
+from . import _core_access as access
 from ._feed import Feed
 from ._input import InputError
 from ._journal import Journal
@@ -101,7 +102,7 @@ class Run:
             client = client.with_options(hooks=[self._watch])
         else:
             client = client.with_options(hooks=[self._watch, self.journal.watch])
-            client._caller.before_send = self.journal.before_send  # noqa: SLF001 - what it needs is not public
+            client = access.with_before_send(client, self.journal.before_send)
         async with anyio.create_task_group() as group:
             with progress.shown(), _signals(self._interrupted, self._last_words):
                 group.start_soon(progress.run)
