@@ -55,7 +55,7 @@ async def test_examples_in_python(page: Path, monkeypatch: pytest.MonkeyPatch, t
                 result = eval(code, names)
                 if inspect.isawaitable(result):
                     await result
-        if page.name != "testing.md":  # whose examples have servers of their own
+        if page.name not in ("testing.md", "webhooks.md"):  # which have servers of their own, or need none
             assert server.ledger.fired, "the examples never reached the server"
         assert {entry.status for entry in server.ledger.entries} <= {200}
 
