@@ -16,7 +16,7 @@ from ._runtime import Runtime
 from ._types.errors import InvalidTriggerError, RefoldError
 from ._types.values import UNSET, Receipt, Trigger, Unset
 from ._wire import MAX_RESPONSE_BYTES, Message, account_headers, check_slug, encode_trigger, is_genuine
-from .limiters import MemoryRateLimiter, RateLimiter
+from .limiters import RateLimiter
 from .policies.budget import RetryBudget
 from .policies.retry import RetryPolicy
 from .transports._call import Call
@@ -147,8 +147,6 @@ class Caller:
         """Give the policies over the session, built anew when the session was."""
         runtime = self.runtime
         if self._stack is None or self._generation != runtime.generation:
-            if self._generation not in (-1, runtime.generation) and isinstance(self.limiter, MemoryRateLimiter):
-                self.limiter.reset_waiters()
             wire: httpx.AsyncBaseTransport = RateLimitTransport(runtime.wire, limiter=self.limiter)
             slots = runtime.slots(self.max_connections)
             wire = wire if slots is None else ConcurrencyTransport(wire, slots=slots)

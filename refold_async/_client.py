@@ -34,6 +34,7 @@ from ._types.results import BatchResult, Outcome
 from ._types.values import UNSET, Idempotency, JSONEncoder, RateLimit, Receipt, Trigger, Unset
 from .limiters import MemoryRateLimiter, RateLimiter
 from .policies.budget import RetryBudget
+from .policies.pacing import LONGEST_PAUSE
 from .policies.retry import RetryPolicy
 
 
@@ -332,7 +333,8 @@ class RefoldClient:
 def _limiter_of(settings: Settings) -> RateLimiter | None:
     limit = settings.rate_limit
     if isinstance(limit, RateLimit):
+        longest = None if settings.retry is None else settings.retry.max_retry_after
         return MemoryRateLimiter(
-            limit, max_retry_after=None if settings.retry is None else settings.retry.max_retry_after
+            limit, max_retry_after=LONGEST_PAUSE if longest is None else min(longest, LONGEST_PAUSE)
         )
     return limit

@@ -16,7 +16,7 @@ from ._hooks import Hook, Hooks
 from ._types.errors import ConfigurationError, InvalidTriggerError
 from ._types.values import RESERVED_HEADERS, UNSET, Idempotency, JSONEncoder, RateLimit, Unset, is_header_name
 from ._wire import DEFAULT_BASE_URL, EVENT_PATH, USER_AGENT, header_value
-from .limiters import RateLimiter
+from .limiters import RateLimiter, is_limiter
 from .policies.retry import RetryPolicy
 
 TimeoutTypes = float | httpx.Timeout | None
@@ -147,8 +147,10 @@ def check_retry(value: Any) -> RetryPolicy | None:
 
 
 def _check_rate_limit(value: Any) -> RateLimit | RateLimiter | None:
-    if value is None or isinstance(value, RateLimit | RateLimiter):
+    if value is None or isinstance(value, RateLimit):
         return value
+    if is_limiter(value):
+        return cast("RateLimiter", value)
     raise ConfigurationError(f"rate_limit must be a RateLimit, a RateLimiter, or None for no limit, not {value!r}")
 
 

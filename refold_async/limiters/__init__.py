@@ -1,6 +1,7 @@
 """Rate limiters: the protocol, and the one that lives in this process."""
 
-from ._protocol import RateLimiter
+from ._adapt import adapt, is_limiter
+from ._protocol import Grant, PriorityRateLimiter, RateLimiter
 from .memory import MemoryRateLimiter
 
-__all__ = ["MemoryRateLimiter", "RateLimiter"]
+__all__ = ["Grant", "MemoryRateLimiter", "PriorityRateLimiter", "RateLimiter", "adapt", "is_limiter"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -10,40 +11,48 @@ import anyio
 
 from .._types.errors import PacingTimeoutError
 from .._types.values import RateLimit
-from ..policies.pacing import Pacer
+from ..policies.pacing import FRESH_FOR, LONGEST_PAUSE, Pacer
+from ._queue import Waiter, WaitQueue
 
 
-class Grant:
-    """A slot that was granted: say once when its request is sent, or that it will not be.
+class MemoryGrant:
+    """A slot of a `MemoryRateLimiter`; see `Grant`."""
 
-    :ivar waited: seconds.
-    """
+    __slots__ = ("_granted", "_limiter", "_pauses", "waited")
 
-    __slots__ = ("_clock", "_number", "_pacer", "waited")
-
-    def __init__(self, pacer: Pacer, clock: Callable[[], float], number: int, waited: float = 0.0) -> None:
+    def __init__(self, limiter: MemoryRateLimiter, granted: float, pauses: int, waited: float) -> None:
         self.waited = waited
-        self._pacer = pacer
-        self._clock = clock
-        self._number: int | None = number
+        self._limiter: MemoryRateLimiter | None = limiter
+        self._granted = granted
+        self._pauses = pauses
+
+    def is_fresh(self) -> bool:
+        """Whether the request may be written now: not once 20 ms have passed, or a 429 has paused the limiter."""
+        limiter = self._limiter
+        return limiter is not None and limiter.is_fresh(self._granted, self._pauses)
 
     def sent(self) -> None:
-        """Say that the request is being sent; what is said after the first time changes nothing."""
-        number, self._number = self._number, None
-        if number is not None:
-            self._pacer.sent(number, self._clock())
+        """Report that the request is being written now; what is told after the first time changes nothing."""
+        limiter, self._limiter = self._limiter, None
+        if limiter is not None:
+            limiter.on_sent(self._granted)
 
     def dropped(self) -> None:
-        """Say that the request will not be sent, unless it was."""
-        number, self._number = self._number, None
-        if number is not None:
-            self._pacer.dropped(number, self._clock())
+        """Report that the request will not be written with this grant: the slot goes to the next."""
+        limiter, self._limiter = self._limiter, None
+        if limiter is not None:
+            limiter.on_dropped()
+
+    def __del__(self) -> None:
+        if self._limiter is not None:  # it may have been used
+            self._limiter.on_lost(self._granted)
 
 
 class MemoryRateLimiter:
     """Grants slots in arrival order, as fast as a `RateLimit` allows.
 
-    There is no background task: the first waiter sleeps until its slot is due, and wakes the next as it leaves,
+    It may be shared by clients on several event loops and threads; arrival order holds on each loop. There is no
+    background task: the first waiter of each loop sleeps until its slot is due, and wakes the next as it leaves,
     granted or cancelled.
 
     :param limit: the rate and burst.
@@ -56,7 +65,7 @@ class MemoryRateLimiter:
         self,
         limit: RateLimit = RateLimit(),  # noqa: B008 - frozen
         *,
-        max_retry_after: float | None = 60.0,
+        max_retry_after: float | None = LONGEST_PAUSE,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
@@ -64,95 +73,125 @@ class MemoryRateLimiter:
         self._pacer = Pacer(limit, max_pause=max_retry_after)
         self._clock = clock
         self._sleep = sleep
-        self._queue: deque[anyio.Event] = deque()
-        self._forecast: Pacer | None = None
+        self._queue = WaitQueue()
+        self._lock = threading.RLock()  # a grant may be collected in the middle of anything
+        self._lost: deque[float] = deque()
 
     @property
     def waiting(self) -> int:
         """How many callers are waiting for a slot."""
-        return len(self._queue)
+        return self._queue.waiting
 
     async def acquire(self, *, deadline: float | None = None) -> float:
-        """Wait for a slot, then charge it; give the seconds waited.
+        """Wait for a slot, then charge it. Returns the seconds waited.
 
-        Slots are granted in arrival order. A waiter that is cancelled before its turn costs nothing.
-
-        :param deadline: absolute seconds on the clock; when the wait would pass it, no slot is taken.
-        :raises PacingTimeoutError: at once, rather than after the wait.
+        As `reserve`, for requests that are sent at once.
         """
         grant = await self.reserve(deadline=deadline)
         grant.sent()
         return grant.waited
 
-    async def reserve(self, *, deadline: float | None = None) -> Grant:
-        """Do as `acquire`, but leave it to the caller to say when the request is really sent.
+    def try_reserve(self, *, first: bool = False) -> MemoryGrant | None:
+        """Take a slot if one is free at this very moment and nobody waits for it; else return None.
 
-        Until then the grant counts as one made now, so that requests held up on the way do not leave in a burst.
+        :param first: although others wait, unless they have a grant that they could not use.
         """
-        arrived = self._clock()
-        if not self._queue and self._pacer.earliest(arrived) <= arrived:
-            return Grant(self._pacer, self._clock, self._pacer.grant(arrived))
-        self._check(self._expected(arrived), deadline, arrived)
-        turn = anyio.Event()
-        self._queue.append(turn)
+        with self._lock:
+            if self._queue.waiting and self._queue.ahead(first=first):
+                return None
+            return self._try(self._clock())
+
+    def _try(self, now: float, started: float | None = None) -> MemoryGrant | None:
+        if self._lost:
+            self._count_lost(now)
+        if not self._pacer.grant(now):
+            return None
+        return MemoryGrant(self, now, self._pacer.pauses, 0.0 if started is None else now - started)
+
+    async def reserve(self, *, deadline: float | None = None, first: bool = False) -> MemoryGrant:
+        """Wait for a slot, then take it. The grant must be told when its request is written, or that it will not be.
+
+        Slots are granted in arrival order. A waiter that is cancelled costs nothing.
+
+        :param deadline: absolute seconds on the clock; when the wait would pass it, no slot is taken.
+        :param first: go before all who wait. For a request that had a grant, and could not be written in time.
+        :raises PacingTimeoutError: at once, rather than after the wait.
+        """
+        grant = self.try_reserve(first=first)
+        if grant is not None:
+            return grant
+        with self._lock:
+            started = self._clock()
+            self._queue.sweep()
+            self._check(self._queue.ahead(first=first), deadline, started)
+            waiter = self._queue.join(first=first)
         try:
-            if self._queue[0] is not turn:
-                await turn.wait()
-            granted = await self._wait_for_slot(deadline)
-            return Grant(self._pacer, self._clock, self._pacer.grant(granted), granted - arrived)
+            return await self._wait(waiter, deadline, started)
         finally:
-            self._leave(turn)
+            with self._lock:
+                self._queue.leave(waiter)
 
-    async def _wait_for_slot(self, deadline: float | None) -> float:
-        while True:  # a 429, or a request that is still not sent, may have moved the slot during the sleep
-            now = self._clock()
-            at = self._pacer.earliest(now)
-            if at <= now:
-                return now
-            self._check(at, deadline, now)
-            await self._sleep(at - now)
+    async def _wait(self, waiter: Waiter, deadline: float | None, started: float) -> MemoryGrant:
+        while True:  # a 429, or a request that is still not sent, may have moved the slot meanwhile
+            with self._lock:
+                now = self._clock()
+                is_first = waiter.is_first
+                grant = self._try(now, started) if is_first else None
+                if grant is not None:
+                    return grant
+                at = self._check(0, deadline, now)
+            if is_first:
+                await waiter.sleep(now, at, self._sleep)
+            else:
+                await waiter.turn()
 
-    def _leave(self, turn: anyio.Event) -> None:
-        """Go, granted or not, and wake whoever is first now."""
-        try:
-            self._queue.remove(turn)
-        except ValueError:  # the queue of a closed event loop was dropped
-            return
-        self._forecast = None
-        if self._queue:
-            self._queue[0].set()
-
-    def _expected(self, now: float) -> float:
-        """Forecast the slot of a caller that arrives now, behind all who wait; remembered for the next one."""
-        if self._forecast is None:
-            self._forecast = self._pacer.fork()
-            for _ in self._queue:
-                self._foresee(self._forecast, now)
-        return self._foresee(self._forecast, now)
-
-    @staticmethod
-    def _foresee(pacer: Pacer, now: float) -> float:
-        at = pacer.earliest(now)
-        pacer.sent(pacer.grant(at), at)
-        return at
-
-    def _check(self, at: float, deadline: float | None, now: float) -> None:
+    def _check(self, ahead: int, deadline: float | None, now: float) -> float:
+        at = self._pacer.earliest(now, ahead)
         if deadline is not None and at > deadline:
-            self._forecast = None
             raise PacingTimeoutError(
                 f"the rate limit of {self.limit.rate:g} a second has no slot for {at - now:.1f} s, past the deadline; "
                 "nothing was sent. Raise deadline=, send less at once, or raise rate_limit= if Refold allows more"
             )
+        return at
 
-    def throttled(self, retry_after: float | None) -> None:
-        """Pause for `retry_after` seconds, at most `max_retry_after`, and go slower for a while after it."""
-        self._pacer.throttled(self._clock(), retry_after)
-        self._forecast = None
+    async def throttled(self, retry_after: float | None) -> None:
+        """Pause for `retry_after` seconds, at most `max_retry_after`, and go slower for a while after it.
 
-    def reset_waiters(self) -> None:
-        """Forget who waits, because their event loop was closed; the pace is kept."""
-        self._queue.clear()
-        self._forecast = None
+        Waiters whose deadline falls into the pause fail at once.
+        """
+        with self._lock:
+            self._pacer.throttled(self._clock(), retry_after)
+            self._queue.wake_all()
+
+    async def aclose(self) -> None:
+        """Do nothing: there is nothing to close."""
+
+    def is_fresh(self, granted: float, pauses: int) -> bool:
+        """Whether a grant of that time, and made after so many pauses, may be used now."""
+        return self._pacer.pauses == pauses and self._clock() - granted <= FRESH_FOR
+
+    def on_sent(self, granted: float) -> None:
+        """Count the write of a grant that was made then."""
+        with self._lock:
+            now = self._clock()
+            self._pacer.sent(granted, now)
+            if self._queue.waiting:
+                self._queue.wake_first(self._pacer.earliest(now))
+
+    def on_dropped(self) -> None:
+        """Give a slot back."""
+        with self._lock:
+            self._pacer.dropped()
+            if self._queue.waiting:
+                self._queue.wake_first(self._pacer.earliest(self._clock()))
+
+    def on_lost(self, granted: float) -> None:
+        """Note that a grant was garbage collected untold. It is counted later, as this may be in the middle of it."""
+        self._lost.append(granted)
+
+    def _count_lost(self, now: float) -> None:
+        while self._lost:
+            self._pacer.sent(self._lost.popleft(), now)
 
     def __repr__(self) -> str:
         rate = self._pacer.rate(self._clock())

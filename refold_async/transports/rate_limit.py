@@ -10,8 +10,7 @@ import httpx
 
 from .._hooks import logger
 from .._types.values import RateLimit
-from ..limiters import MemoryRateLimiter, RateLimiter
-from ..limiters.memory import Grant
+from ..limiters import Grant, MemoryRateLimiter, PriorityRateLimiter, RateLimiter, adapt
 from ..policies.retry_after import parse_retry_after
 from ._attempt import ATTEMPT_KEY, Attempt
 from ._call import CALL_KEY, Call
@@ -30,7 +29,9 @@ class RateLimitTransport(httpx.AsyncBaseTransport):
 
     def __init__(self, transport: httpx.AsyncBaseTransport, *, limiter: RateLimit | RateLimiter | None) -> None:
         self._transport = transport
-        self._limiter = MemoryRateLimiter(limiter) if isinstance(limiter, RateLimit) else limiter
+        if isinstance(limiter, RateLimit):
+            limiter = MemoryRateLimiter(limiter)
+        self._limiter = None if limiter is None else adapt(limiter)
 
     def handle_async_request(self, request: httpx.Request) -> Coroutine[Any, Any, httpx.Response]:
         """Wait for a slot, then send.
@@ -43,20 +44,16 @@ class RateLimitTransport(httpx.AsyncBaseTransport):
         self._granted(call, 0.0)
         return self._transport.handle_async_request(request)  # without a limiter, this layer costs no frame
 
-    async def _paced(self, limiter: RateLimiter, request: httpx.Request, call: Call | None) -> httpx.Response:
+    async def _paced(self, limiter: PriorityRateLimiter, request: httpx.Request, call: Call | None) -> httpx.Response:
         if call is not None:
             call.stop_clock(time.monotonic())
         deadline = None if call is None else call.deadline
-        if isinstance(limiter, MemoryRateLimiter):
-            grant = await limiter.reserve(deadline=deadline)
-            response = await self._send(request, call, grant)
-        else:
-            self._granted(call, await limiter.acquire(deadline=deadline))
-            response = await self._transport.handle_async_request(request)
+        grant = await limiter.reserve(deadline=deadline)
+        response = await self._send(request, call, grant)
         if response.status_code == 429:
             headers = response.headers
             retry_after = parse_retry_after(headers.get("retry-after"), date=headers.get("date"), now=time.time())
-            limiter.throttled(retry_after)
+            await limiter.throttled(retry_after)
             logger.info("rate limited by the server (Retry-After: %s); the limiter pauses", retry_after)
             if call is not None and call.hooks:
                 from .. import hooks as events

@@ -169,7 +169,7 @@ def test_a_second_loop_after_the_first_was_closed(server: MockRefold) -> None:
 
     async def abandon() -> None:
         """Leave a call waiting for the limiter when the loop goes."""
-        limiter.throttled(0.1)
+        await limiter.throttled(0.1)
         task = asyncio.ensure_future(client.trigger("pipedrive", "Deal Created"))
         await asyncio.sleep(0)
         task._log_destroy_pending = False  # type: ignore[attr-defined]
