@@ -1,64 +1,114 @@
 # Everything runs in ./.venv, which is made on first use: with uv where there is uv, else with venv and pip.
+# `make test PYTHON=python3.12` makes it again if it is of another Python.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed-dev
-DEMO_STAMP := $(VENV)/.installed-demo
-BENCH_STAMP := $(VENV)/.installed-bench
-
 FOR ?= 60
 
-.PHONY: demo test check chaos kill soak bench bench-full format clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test check docs interface dist test-dist chaos kill soak bench bench-full format clean
 
-demo: $(DEMO_STAMP)  ## fire a batch at the embedded mock Refold, with faults switched on
+# --- Is there a Python that will do? Asked before anything else, so that the answer comes within a second. ---
+
+ASK := import sys; print(".".join(map(str, sys.version_info[:3])), sys.version_info >= (3, 11))
+GOALS := $(filter-out help clean,$(or $(MAKECMDGOALS),help))
+ifneq ($(GOALS),)
+HAVE := $(firstword $(shell test -x $(BIN)/python && $(BIN)/python -c '$(ASK)' 2>/dev/null))
+ifneq ($(filter command environment override,$(firstword $(origin PYTHON)))$(if $(HAVE),,none),)
+WANT := $(shell $(PYTHON) -c '$(ASK)' 2>/dev/null)
+ifeq ($(WANT),)
+$(error there is no $(PYTHON) here: name a Python of 3.11 or later, as in `make $(firstword $(GOALS)) PYTHON=python3.12`)
+endif
+ifneq ($(lastword $(WANT)),True)
+$(error refold_async needs Python 3.11 or later, and $(PYTHON) is $(firstword $(WANT)): try `make $(firstword $(GOALS)) PYTHON=python3.12`)
+endif
+ifneq ($(HAVE),$(firstword $(WANT)))
+ifneq ($(wildcard $(VENV)),)
+$(info $(VENV) is of Python $(or $(HAVE),no version that runs); it is made again with $(firstword $(WANT)))
+$(shell rm -rf $(VENV))
+endif
+endif
+endif
+endif
+
+# --- What can be done ---
+
+help:  ## this list
+	@echo 'usage: make TARGET [PYTHON=python3.12]'
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  %-12s %s\n' "$$name" "$$text"; done
+
+demo: $(VENV)/.installed-demo  ## fire a batch at the embedded mock Refold, with faults switched on
 	$(BIN)/refold-async demo
 
-test: $(STAMP)  ## the test suite, with branch coverage
+test: $(VENV)/.installed-dev  ## the test suite, with branch coverage
 	$(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage report
 
-check: $(STAMP)  ## format, lint and types
+check: $(VENV)/.installed-dev  ## format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-chaos: $(STAMP)  ## 10,000 triggers over every fault, checked against the mock's ledger; then our wire beside stock httpx
+docs: $(VENV)/.installed-docs  ## build the documentation into docs/_build/html, without a network; each warning is an error
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet --builder html docs docs/_build/html
+	$(BIN)/python -m tools.links docs/_build/html
+	@echo 'open docs/_build/html/index.html'
+
+interface: $(VENV)/.installed-dev  ## write the record of the public interface again, after a change that is meant
+	$(BIN)/python -m tools.interface --write
+
+dist: $(VENV)/.installed-dist  ## build the wheel and the sdist into dist/ and check what they are made of
+	rm -rf dist
+	$(BIN)/python -m build --quiet
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
+
+test-dist: dist  ## fire a trigger with the wheel alone, and run the sdist's own tests, each in a venv of its own
+	$(BIN)/python -m tools.try_dist dist
+
+chaos: $(VENV)/.installed-dev  ## 10,000 triggers over every fault, checked against the mock's ledger; then our wire beside stock httpx
 	$(BIN)/python -m tests.campaigns.chaos --triggers 10000
 
-kill: $(STAMP)  ## a batch killed at 20 random moments and resumed, checked against the mock's ledger
+kill: $(VENV)/.installed-dev  ## a batch killed at 20 random moments and resumed, checked against the mock's ledger
 	$(BIN)/python -m tests.campaigns.kill_resume --kills 20
 
-soak: $(STAMP)  ## the wire under a storm for a minute, or FOR= seconds, while its sockets and memory are watched
+soak: $(VENV)/.installed-dev  ## the wire under a storm for a minute, or FOR= seconds, while its sockets and memory are watched
 	$(BIN)/python -m tests.campaigns.soak --seconds $(FOR)
 
-bench: $(BENCH_STAMP)  ## cost, speed, delivery, pacing and batches beside other clients, in about two minutes
+bench: $(VENV)/.installed-bench  ## cost, speed, delivery, pacing and batches beside other clients, in about two minutes
 	$(BIN)/python -m benchmarks
 
-bench-full: $(BENCH_STAMP)  ## the same in about ten minutes, as the docs show it
+bench-full: $(VENV)/.installed-bench  ## the same in about ten minutes, as the docs show it
 	$(BIN)/python -m benchmarks --full
 
-format: $(STAMP)  ## mend what `make check` complains of, where a machine can
+format: $(VENV)/.installed-dev  ## repair what `make check` complains of, where a machine can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+clean:  ## remove .venv, caches and what was built
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage dist docs/_build docs/api
+
+# --- How .venv comes about. Each set of packages leaves a stamp, and is installed again when pyproject.toml changes. ---
+
+UV := $(shell command -v uv 2>/dev/null)
+HEARTBEAT = $(BIN)/python tools/heartbeat.py
+INSTALL = $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
 $(BIN)/python:
-	@if command -v uv >/dev/null 2>&1; then uv venv --quiet --python $(PYTHON) $(VENV); else $(PYTHON) -m venv $(VENV); fi
+	@echo 'Making $(VENV) with $(PYTHON) $(firstword $(WANT)) ...'
+	@$(if $(UV),uv venv --quiet --python $(PYTHON) $(VENV),$(PYTHON) -m venv $(VENV))
+# pip before 25.1 does not know dependency groups
+	@$(if $(UV),true,$(HEARTBEAT) 'Bringing pip up to date' $(INSTALL) --upgrade 'pip>=25.1')
 
-# pip before 25.1 does not know dependency groups, so a venv made without uv gets a newer pip first.
-$(STAMP): pyproject.toml | $(BIN)/python
-	@if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(BIN)/python -e '.[cli,testing]' --group dev; \
-	else $(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' && $(BIN)/python -m pip install --quiet -e '.[cli,testing]' --group dev; fi
-	@touch $(STAMP) $(DEMO_STAMP)
+$(VENV)/.installed-demo: pyproject.toml | $(BIN)/python
+	@$(HEARTBEAT) 'Installing refold-async and its command line into $(VENV)' $(INSTALL) -e '.[cli]'
+	@touch $@
 
-$(DEMO_STAMP): pyproject.toml | $(BIN)/python
-	@if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(BIN)/python -e '.[cli]'; \
-	else $(BIN)/python -m pip install --quiet -e '.[cli]'; fi
-	@touch $(DEMO_STAMP)
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	@$(HEARTBEAT) 'Installing refold-async and what its tests need into $(VENV)' $(INSTALL) -e '.[cli,testing]' --group dev
+	@touch $@ $(VENV)/.installed-demo
 
-$(BENCH_STAMP): $(STAMP)
-	@if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python $(BIN)/python --group bench; \
-	else $(BIN)/python -m pip install --quiet --group bench; fi
-	@touch $(BENCH_STAMP)
+$(VENV)/.installed-docs $(VENV)/.installed-dist $(VENV)/.installed-bench: $(VENV)/.installed-%: $(VENV)/.installed-dev
+	@$(HEARTBEAT) 'Installing what `make $*` needs into $(VENV)' $(INSTALL) --group $*
+	@touch $@

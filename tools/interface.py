@@ -24,12 +24,15 @@ def text_of(annotation: Any) -> str:
     """Return an annotation as it is written in the source, where it is kept as a string."""
     if isinstance(annotation, str):
         return annotation
-    return annotation.__name__ if inspect.isclass(annotation) else str(annotation)
+    return str(getattr(annotation, "__name__", annotation))
 
 
 def parameter(value: inspect.Parameter) -> str:
-    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}.get(value.kind, "")
-    text = stars + value.name
+    text = value.name
+    if value.kind is value.VAR_POSITIONAL:
+        text = f"*{text}"
+    elif value.kind is value.VAR_KEYWORD:
+        text = f"**{text}"
     if value.annotation is not value.empty:
         text += f": {text_of(value.annotation)}"
     if value.default is not value.empty:
@@ -80,9 +83,11 @@ def member(name: str, value: Any, cls: type) -> str:
     if inspect.isroutine(value):
         prefix = "async " if inspect.iscoroutinefunction(value) or inspect.isasyncgenfunction(value) else ""
         return f"{prefix}{name}{signature(value)}"
-    if kind(cls) == "enum" and isinstance(value, cls):
+    if isinstance(value, enum.Enum) and isinstance(value, cls):
         return f"{name} = {value.value!r}"
-    annotation = next((base.__annotations__[name] for base in cls.__mro__ if name in vars(base).get("__annotations__", {})), "")
+    annotation = next(
+        (base.__annotations__[name] for base in cls.__mro__ if name in vars(base).get("__annotations__", {})), ""
+    )
     return f"{name}: {text_of(annotation)}" if annotation else name
 
 
@@ -90,7 +95,7 @@ def class_lines(name: str, cls: type) -> Iterator[str]:
     bases = ", ".join(base.__name__ for base in cls.__bases__ if base is not object)
     yield f"{kind(cls)} {name}" + (f"({bases})" if bases else "")
     if "__init__" in vars(cls) and kind(cls) != "enum" and not getattr(cls, "_is_protocol", False):
-        yield f"    {signature(cls.__init__)}".replace(" -> None", "")
+        yield f"    {signature(vars(cls)['__init__'])}".replace(" -> None", "")
     known = dict(members(cls)) | {field: None for field in fields(cls) if field not in dict(members(cls))}
     for member_name, value in sorted(known.items()):
         yield f"    {member(member_name, value, cls)}"
@@ -121,7 +126,8 @@ def command_lines() -> Iterator[str]:
         for param in found.params:
             names = "/".join([*param.opts, *param.secondary_opts])
             default = "" if param.required or param.default in (None, False) else f" = {param.default}"
-            yield f"    {names}{' (required)' if param.required else ''}{' (repeatable)' if param.multiple else ''}{default}"
+            marks = " (required)" * param.required + " (repeatable)" * getattr(param, "multiple", False)
+            yield f"    {names}{marks}{default}"
 
 
 def record() -> str:

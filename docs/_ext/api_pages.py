@@ -1,6 +1,6 @@
 """Write the pages of the API reference: one for each public name, and a list for each module.
 
-They are written anew at each build into `docs/api/`, which is not in git. What is public is decided in `tools/public_names.py`.
+Each build writes them into `docs/api/`, which is not in git. `tools/public_names.py` decides what is public.
 """
 
 from __future__ import annotations
@@ -100,7 +100,9 @@ def write_pages(app: Sphinx) -> None:
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
     app.env.refold_homes = {  # type: ignore[attr-defined]
-        f"{value.__module__}.{value.__qualname__}": name for name, value in homes().items() if hasattr(value, "__qualname__")
+        f"{value.__module__}.{value.__qualname__}": name
+        for name, value in homes().items()
+        if hasattr(value, "__qualname__")
     }
 
 
@@ -126,9 +128,23 @@ def resolve(_: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: node
     return domain.resolve_xref(env, node["refdoc"], env.app.builder, "obj", home, node, contnode)
 
 
+def describe_inherited(_: Sphinx, what: str, __: str, value: Any, ___: Any, lines: list[str]) -> None:
+    """Add the fields that a private base describes, since that base has no page."""
+    if what not in ("class", "exception"):
+        return
+    public = {id(other) for other in homes().values()}
+    for base in value.__mro__[1:]:
+        if base.__module__.startswith(f"{PACKAGE}.") and id(base) not in public:
+            doc = (inspect.getdoc(base) or "").splitlines()
+            first = next((n for n, line in enumerate(doc) if line.startswith((":param", ":ivar"))), len(doc))
+            lines += ["", *doc[first:]]
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connect it all to Sphinx."""
+    app.setup_extension("sphinx.ext.autodoc")
     app.add_role("name", NameRole())
     app.connect("builder-inited", write_pages)
+    app.connect("autodoc-process-docstring", describe_inherited)
     app.connect("missing-reference", resolve)
     return {"parallel_read_safe": False}

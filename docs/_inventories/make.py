@@ -3,7 +3,7 @@
     python docs/_inventories/make.py PYTHON_OBJECTS_INV ANYIO_OBJECTS_INV
 
 PYTHON_OBJECTS_INV comes with Debian's package `python3.11-doc`; ANYIO_OBJECTS_INV is made by running Sphinx over the
-`docs` folder of anyio's sdist. httpx has no inventory, because its docs are not made by Sphinx: its names are listed below.
+`docs` folder of anyio's sdist. httpx has no inventory, because Sphinx does not build its docs: it is made from a list.
 """
 
 from __future__ import annotations

@@ -21,6 +21,8 @@ class PoolState:
     """How many connections there are, and what they do.
 
     :param connections: open ones: `idle` plus `active`.
+    :param idle: kept for the next request.
+    :param active: in use by a request.
     :param connecting: being opened.
     :param waiting: requests that wait for a connection.
     """
