@@ -35,6 +35,7 @@ nitpick_ignore_regex = [
     ("py:obj", ".*"),  # single backticks in docstrings: a link where there is something to link to
     ("py:.*", r"httpx\..*"),  # httpx has no inventory of all its names: _inventories/make.py lists the usual ones
     ("py:.*", r"(ssl|typer|redis|psycopg|procrastinate|pgqueuer|opentelemetry|httpcore|_typeshed)\..*"),
+    ("py:class", r"collections\.abc\.Callable\[.*"),  # a list of arguments, which Sphinx takes for a name
     ("py:class", r"[A-Z]\w+"),  # names that only the type checker imports: aliases, shown as they are written
 ]
 default_role = "name"
