@@ -22,7 +22,7 @@ release = version = __version__
 
 extensions = [
     "api_pages",
-    "examples",
+    "extras",
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.intersphinx",
