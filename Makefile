@@ -76,8 +76,8 @@ kill: $(VENV)/.installed-dev  ## a batch killed at 20 random moments and resumed
 soak: $(VENV)/.installed-dev  ## the wire under a storm for a minute, or FOR= seconds, while its sockets and memory are watched
 	$(BIN)/python -m tests.campaigns.soak --seconds $(FOR)
 
-bench: $(VENV)/.installed-bench  ## cost, speed, delivery, pacing and batches beside other clients, in about two minutes
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/.installed-bench  ## what is asked of the core: ratios beside aiohttp, pyreqwest and the floor, each with its bar
+	$(BIN)/python -m benchmarks wire
 
 bench-full: $(VENV)/.installed-bench  ## the same in about ten minutes, as the docs show it
 	$(BIN)/python -m benchmarks --full

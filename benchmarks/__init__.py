@@ -1,1 +1,1 @@
-"""What things cost, as ratios between contenders in one run, because machines are noisy."""
+"""How cheap, how fast and how truthful `refold_async` is beside other clients: `python -m benchmarks --help`."""

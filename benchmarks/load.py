@@ -1,4 +1,4 @@
-"""A closed loop: so many callers, each of which fires its next event when the last one is answered."""
+"""A closed loop: so many callers, each of which sends its next event when the last one is answered."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import gc
 import time
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator
+from itertools import cycle, islice
+from typing import Any, TypeVar
 
-from attrs import asdict, define, field, frozen
+from . import machine
+from .contender import Event, Fire, Send, events
 
-from . import cores
-from .contender import PAYLOAD, Fire
+T = TypeVar("T")
 
 LEAST = 40
 """Completed calls that a sample has at least, however slow the contender."""
@@ -24,89 +26,125 @@ BETWEEN_STARTS = 0.001
 long, in which it looks through all its idle connections for each request; nobody is to be measured in that."""
 
 
-@frozen(kw_only=True)
-class Sample:
-    """What was measured in one window, while every caller was at work."""
+def run_on(loop: str, work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on an event loop of this kind."""
+    if loop == "uvloop":
+        import uvloop
 
-    completed: int
-    seconds: float
-    cpu: float
-    server_cpu: float
-    p50: float
-    p99: float
-    peak_bytes: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Give it as JSON takes it, with the ratios that every table needs."""
-        return {
-            **asdict(self),
-            "rate": self.completed / self.seconds,
-            "cpu_us": self.cpu / self.completed * 1e6,
-            "server_share": self.server_cpu / self.seconds,
-        }
+        return uvloop.run(work)
+    return asyncio.run(work)
 
 
-@define(eq=False)
-class _Progress:
-    latencies: list[float] = field(factory=list)
-    warm: asyncio.Event = field(factory=asyncio.Event)
-    enough: float = float("inf")
+async def _start(group: asyncio.TaskGroup, concurrency: int, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    began, started = time.perf_counter(), 0
+    while started < concurrency:
+        due = min(concurrency, 1 + int((time.perf_counter() - began) / BETWEEN_STARTS))
+        for _ in range(due - started):
+            group.create_task(work())
+        started = due
+        await asyncio.sleep(BETWEEN_STARTS)
 
-    async def call(self, fire: Fire) -> None:
-        clock = time.perf_counter
-        latencies = self.latencies
-        while True:
+
+class _Callers:
+    """What the callers share: the events, and how long each call took."""
+
+    def __init__(self, fire: Fire) -> None:
+        self._fire = fire
+        self._events = cycle(events())
+        self.latencies: list[float] = []
+        self.stopped = False
+        self._enough = float("inf")
+        self._warm = asyncio.Event()
+
+    async def call_until_stopped(self) -> None:
+        clock, latencies, fire = time.perf_counter, self.latencies, self._fire
+        for event in self._events:
+            if self.stopped:
+                return
             started = clock()
-            await fire(PAYLOAD)
+            await fire(event)
             latencies.append(clock() - started)
-            if len(latencies) >= self.enough:
-                self.warm.set()
+            if len(latencies) >= self._enough:
+                self._warm.set()
 
-    async def warmed(self, calls: int) -> None:
+    async def completed(self, calls: int) -> None:
         """Wait for so many more calls."""
-        if calls <= 0:
-            return
-        self.enough = len(self.latencies) + calls
-        self.warm.clear()
-        await self.warm.wait()
-        self.enough = float("inf")
+        if calls > 0:
+            self._enough = len(self.latencies) + calls
+            self._warm.clear()
+            await self._warm.wait()
+            self._enough = float("inf")
 
 
-async def sample(fire: Fire, *, concurrency: int, seconds: float, server_pid: int) -> Sample:
+async def sample(fire: Fire, *, concurrency: int, seconds: float, server_pid: int) -> dict[str, Any]:
     """Measure while `concurrency` callers are at work, once each has been through its first calls.
 
     The window begins and ends in the middle of things, so neither opening connections nor running dry is in it.
 
     :raises Exception: the first one that a call raised; this measurement is about calls that succeed.
     """
-    progress = _Progress()
+    callers = _Callers(fire)
     gc.collect()
-    async with asyncio.TaskGroup() as callers:
-        tasks: list[asyncio.Task[None]] = []
-        began = time.perf_counter()
-        while len(tasks) < concurrency:
-            due = min(concurrency, 1 + int((time.perf_counter() - began) / BETWEEN_STARTS))
-            tasks += [callers.create_task(progress.call(fire)) for _ in range(due - len(tasks))]
-            await asyncio.sleep(BETWEEN_STARTS)
-        await progress.warmed(max(concurrency, 50))
-        before = len(progress.latencies)
-        server, cpu, start = cores.cpu_seconds(server_pid), time.process_time(), time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        await _start(group, concurrency, callers.call_until_stopped)
+        await callers.completed(max(concurrency, 50))
+        before = len(callers.latencies)
+        server, cpu, start = machine.cpu_seconds(server_pid), time.process_time(), time.perf_counter()
         await asyncio.sleep(seconds)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LONGEST):
-                await progress.warmed(LEAST + before - len(progress.latencies))
-        end, cpu_end, server_end = time.perf_counter(), time.process_time(), cores.cpu_seconds(server_pid)
-        latencies = sorted(progress.latencies[before:])
-        for task in tasks:
-            task.cancel()
+                await callers.completed(LEAST + before - len(callers.latencies))
+        took, used = time.perf_counter() - start, time.process_time() - cpu
+        server_used = machine.cpu_seconds(server_pid) - server
+        latencies = sorted(callers.latencies[before:])
+        callers.stopped = True  # cancelling them in the middle of a call hangs one of the contenders
     if not latencies:
         raise TimeoutError(f"no call was answered in {LONGEST:.0f} s")
-    return Sample(
-        completed=len(latencies),
-        seconds=end - start,
-        cpu=cpu_end - cpu,
-        server_cpu=server_end - server,
-        p50=latencies[len(latencies) // 2],
-        p99=latencies[min(len(latencies) - 1, int(len(latencies) * 0.99))],
-        peak_bytes=cores.peak_bytes(),
-    )
+    return {
+        "completed": len(latencies),
+        "rate": len(latencies) / took,
+        "cpu_us": used / len(latencies) * 1e6,
+        "server_share": server_used / took,
+        "p50": latencies[len(latencies) // 2],
+        "p99": latencies[int(len(latencies) * 0.99)],
+        "peak_bytes": machine.peak_bytes(),
+    }
+
+
+async def send_all(fire: Fire, source: Iterator[Event], concurrency: int) -> None:
+    """Send every event of a source, so many at a time."""
+
+    async def work() -> None:
+        for event in source:
+            await fire(event)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(concurrency):
+            group.create_task(work())
+
+
+async def count(send: Send, *, calls: int, concurrency: int) -> dict[str, Any]:
+    """Measure so many calls from the first to the last, after some to warm up."""
+    gc.collect()
+    await send(islice(cycle(events()), max(500, concurrency)), concurrency)
+    source = islice(cycle(events()), calls)
+    cpu, start = time.process_time(), time.perf_counter()
+    await send(source, concurrency)
+    used, took = time.process_time() - cpu, time.perf_counter() - start
+    return {
+        "completed": calls,
+        "rate": calls / took,
+        "cpu_us": used / calls * 1e6,
+        "peak_bytes": machine.peak_bytes(),
+    }
+
+
+def marked(calls: int, before: int, mark: Callable[[], object]) -> Iterator[Event]:
+    """Return events of which so many are pulled between two marks, with some before them.
+
+    At both marks as many calls are in flight, so that neither starting nor finishing is between them.
+    """
+    for number, event in enumerate(islice(cycle(events()), before + calls + 1)):
+        if number in {before, before + calls}:
+            mark()
+        yield event

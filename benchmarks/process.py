@@ -1,4 +1,4 @@
-"""The other end of a worker: giving it turns, with a limit on how long each may take."""
+"""The near end of a worker: giving it turns, with a limit on how long each may take."""
 
 from __future__ import annotations
 
@@ -9,23 +9,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from . import cores
+from . import machine
 from .worker import READY
 
 START_LIMIT = 60.0
 """Seconds that the imports may take."""
-
-
-def plain_environment() -> dict[str, str]:
-    """Give the environment without what clients take settings from: proxies, and Refold's own variables."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.lower().endswith("_proxy") and not name.startswith("REFOLD_")
-    }
 
 
 class TurnFailedError(Exception):
@@ -33,29 +25,29 @@ class TurnFailedError(Exception):
 
 
 class Worker:
-    """A contender in a process of its own. Its crash is its own, and a hang ends with its turn.
+    """A process in which a measurement takes its turns. Its crash is its own, and a hang ends with its turn.
 
-    :param measurement: the name of the measurement's module, whose `turn` is called.
-    :param contender: the name of the contender's file.
+    :param measurement: the module whose `turn` is called.
+    :param under: the command of a tool that runs the process, such as valgrind.
     """
 
-    def __init__(self, measurement: str, contender: str) -> None:
+    def __init__(self, measurement: str, *, under: Sequence[str] = ()) -> None:
         self._ready = False
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
-        core = cores.core_for(cores.CLIENT)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", measurement, contender, *([] if core is None else [str(core)])],
+        core = machine.core_for(machine.CLIENT)
+        self.process = subprocess.Popen(
+            [*under, sys.executable, "-m", "benchmarks.worker", measurement, *([] if core is None else [str(core)])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             bufsize=0,
-            env=plain_environment(),
+            env=machine.plain_environment(),
         )
 
     @property
     def alive(self) -> bool:
         """Whether the process still runs."""
-        return self._process.poll() is None
+        return self.process.poll() is None
 
     def turn(self, *, limit: float, **arguments: Any) -> Any:
         """Have it take a turn.
@@ -65,57 +57,55 @@ class Worker:
         """
         if not self.alive:
             raise TurnFailedError(self._how_it_ended())
-        assert self._process.stdin is not None
+        assert self.process.stdin is not None
         if not self._ready:
             self._ready = self._read_line(START_LIMIT) == READY.encode()
         try:
-            self._process.stdin.write(json.dumps(arguments).encode() + b"\n")
+            self.process.stdin.write(json.dumps(arguments).encode() + b"\n")
         except BrokenPipeError:
-            self._process.wait()
+            self.process.wait()
             raise TurnFailedError(self._how_it_ended()) from None
-        line = self._read_line(limit)
-        answer = json.loads(line)
+        answer = json.loads(self._read_line(limit))
         if "failed" in answer:
             raise TurnFailedError(answer["failed"])
         return answer["ok"]
 
     def _read_line(self, limit: float) -> bytes:
-        assert self._process.stdout is not None
+        assert self.process.stdout is not None
         end = time.monotonic() + limit
         line = b""
         with selectors.DefaultSelector() as selector:
-            selector.register(self._process.stdout, selectors.EVENT_READ)
+            selector.register(self.process.stdout, selectors.EVENT_READ)
             while not line.endswith(b"\n"):
                 if not selector.select(max(0.0, end - time.monotonic())):
-                    self._process.kill()
-                    self._process.wait()
+                    self.process.kill()
+                    self.process.wait()
                     raise TurnFailedError(f"hung: killed after {limit:.0f} s")
-                read = os.read(self._process.stdout.fileno(), 65536)
+                read = os.read(self.process.stdout.fileno(), 65536)
                 if not read:
-                    self._process.wait()
+                    self.process.wait()
                     raise TurnFailedError(self._how_it_ended())
                 line += read
         return line
 
     def _how_it_ended(self) -> str:
-        code = self._process.returncode
+        code = self.process.returncode
         self._errors.seek(0)
-        said = [line for line in self._errors.read().decode(errors="replace").splitlines() if line.strip()]
-        return (
-            f"crashed ({f'signal {-code}' if code < 0 else f'exit {code}'}): {said[-1][:200] if said else 'silently'}"
-        )
+        lines = [line for line in self._errors.read().decode(errors="replace").splitlines() if line.strip()]
+        how = f"signal {-code}" if code < 0 else f"exit {code}"
+        return f"crashed ({how}): {lines[-1][:200] if lines else 'silently'}"
 
     def close(self) -> None:
-        """End the process; it gets two seconds to leave by itself."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
+        """End the process; it gets five seconds to leave by itself."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
         try:
-            self._process.wait(timeout=2)
+            self.process.wait(timeout=5)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
         self._errors.close()
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""The raw result of a run: a JSON document, and how to ask it things."""
+"""The raw result of a run, a JSON document, and what can be asked of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from attrs import define, field, frozen
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 
 Row = dict[str, Any]
 
@@ -36,15 +36,10 @@ class Spread:
         """The most."""
         return max(self.values)
 
-    @property
-    def percent(self) -> float:
-        """Half of the range, in percent of the median."""
-        return 50 * (self.high - self.low) / self.median if self.median else 0.0
-
 
 @define
 class Result:
-    """One run. Every row holds what one round of one contender gave, or `failed` with the reason."""
+    """One run. Every row holds what one round of one contender measured, or `failed` with the reason."""
 
     facts: dict[str, Any] = field(factory=dict)
     rows: dict[str, list[Row]] = field(factory=dict)
@@ -53,22 +48,25 @@ class Result:
     def load(cls, path: Path) -> Self:
         """Read a run.
 
-        :raises ValueError: for a file that is no result, or one of another time.
+        :raises ValueError: for a file that is not a result, or is one of an earlier version.
         """
         document = json.loads(path.read_text())
         if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-            raise ValueError(f"{path} is no result of `python -m benchmarks` as it is today: run it again")
+            raise ValueError(f"{path} is not a result of this version of `python -m benchmarks`: run it again")
         return cls(document["facts"], document["rows"])
 
     def save(self, path: Path) -> None:
-        """Write it, one row a line, so that two of them can be compared by eye too."""
+        """Write it, one row a line."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        rows = ",\n".join(_section(name, taken) for name, taken in self.rows.items())
-        facts = json.dumps(_rounded(self.facts), indent=1)
-        path.write_text(f'{{"schema": {SCHEMA}, "facts": {facts},\n"rows": {{\n{rows}\n}}}}\n')
+        sections = []
+        for name, rows in self.rows.items():
+            lines = ",\n".join(json.dumps(_rounded(row)) for row in rows)
+            sections.append(f"{json.dumps(name)}: [\n{lines}\n]")
+        facts, every = json.dumps(_rounded(self.facts), indent=1), ",\n".join(sections)
+        path.write_text(f'{{"schema": {SCHEMA}, "facts": {facts},\n"rows": {{\n{every}\n}}}}\n')
 
     def of(self, measurement: str, **where: Any) -> list[Row]:
-        """Give the rows of a measurement in which these fields are so, without the failed ones."""
+        """Return the rows of a measurement in which these fields are so, without the failed ones."""
         return [
             row
             for row in self.rows.get(measurement, [])
@@ -76,35 +74,26 @@ class Result:
         ]
 
     def spread(self, measurement: str, what: str, **where: Any) -> Spread | None:
-        """Give the median and range of one field over the rounds; None where there is no row."""
+        """Return the median and range of one field over the rounds; None where there is no row."""
         values = tuple(row[what] for row in self.of(measurement, **where))
         return Spread(values) if values else None
 
-    def names(self, measurement: str, by: str = "contender") -> list[str]:
-        """Give the contenders that have rows, failed ones included, in order of appearance."""
-        return list(dict.fromkeys(row[by] for row in self.rows.get(measurement, [])))
+    def ratio(self, measurement: str, what: str, ours: Row, theirs: Row) -> Spread | None:
+        """Divide one case's samples by another's, round by round, so that the state of the machine cancels out.
+
+        :param ours: the fields by which the first one's rows are found; `theirs` the second one's.
+        """
+        mine = {row.get("round"): row[what] for row in self.of(measurement, **ours)}
+        other = {row.get("round"): row[what] for row in self.of(measurement, **theirs)}
+        values = tuple(mine[number] / other[number] for number in mine if other.get(number))
+        return Spread(values) if values else None
 
     def failures(self) -> Iterator[tuple[str, Row]]:
-        """Give each row of a contender that raised, crashed or hung, with the name of the measurement."""
+        """Return each row of a contender that raised, crashed or hung, with the name of the measurement."""
         for name, rows in self.rows.items():
             for row in rows:
                 if "failed" in row:
                     yield name, row
-
-    def ratios(self, what: str, ours: Row, theirs: Row) -> Spread | None:
-        """Divide one contender's samples of cost by another's, round by round, so that the machine's mood cancels out.
-
-        :param ours: the fields that tell the first one's rows, such as its name and level; `theirs` the second one's.
-        """
-        mine = {row["round"]: row[what] for row in self.of("cost", **ours)}
-        other = {row["round"]: row[what] for row in self.of("cost", **theirs)}
-        values = tuple(mine[number] / other[number] for number in mine if other.get(number))
-        return Spread(values) if values else None
-
-
-def _section(name: str, taken: list[Row]) -> str:
-    lines = ",\n".join(json.dumps(_rounded(row)) for row in taken)
-    return f"{json.dumps(name)}: [\n{lines}\n]"
 
 
 def _rounded(value: Any) -> Any:

@@ -1,7 +1,7 @@
-"""A process in which one contender takes its turns: `python -m benchmarks.worker MEASUREMENT CONTENDER [CORE]`.
+"""A process in which a measurement takes its turns: `python -m benchmarks.worker MODULE [CORE]`.
 
 It says when it is ready. Then each line of standard input is a turn, as JSON, and gets one line back: `{"ok": …}` or
-`{"failed": …}`. Whatever the contender prints is turned to standard error, so that it does not mix with these.
+`{"failed": …}`. Whatever a contender prints goes to standard error, so that it does not mix with these.
 """
 
 from __future__ import annotations
@@ -13,42 +13,31 @@ import traceback
 from importlib import import_module
 from typing import Any
 
-from . import cores
+from . import machine
 
 READY = "ready\n"
 
 
-def _module(measurement: str) -> Any:
-    return import_module(measurement if "." in measurement else f"{__package__}.measurements.{measurement}")
-
-
-def _turn(module: Any, contender: str, turn: dict[str, Any]) -> dict[str, Any]:
+def _turn(module: Any, turn: dict[str, Any]) -> dict[str, Any]:
     try:
-        return {"ok": module.turn(contender, **turn)}
+        return {"ok": module.turn(**turn)}
     except Exception as error:  # noqa: BLE001 - whatever a contender raises is its result
         traceback.print_exc()
-        return {"failed": _named(error)}
-
-
-def _named(error: BaseException) -> str:
-    """Give the type and message of an error, or of the first one in a group."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
+        first: BaseException = error
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        return {"failed": f"{type(first).__name__}: {str(first).partition(chr(10))[0][:200]}"}
 
 
 def main() -> None:
     """Take turns until standard input is closed."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    measurement, contender, *core = sys.argv[1:]
-    cores.pin(int(core[0]) if core else None)
-    module = _module(measurement)
-    answers.write(READY)
-    answers.flush()
+    machine.pin(int(sys.argv[2]) if len(sys.argv) > 2 else None)
+    module = import_module(sys.argv[1])
+    print(READY, end="", file=answers, flush=True)
     for line in sys.stdin:
-        answers.write(json.dumps(_turn(module, contender, json.loads(line))) + "\n")
-        answers.flush()
+        print(json.dumps(_turn(module, json.loads(line))), file=answers, flush=True)
 
 
 if __name__ == "__main__":

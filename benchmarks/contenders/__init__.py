@@ -1,40 +1,31 @@
-"""The contenders, one file each."""
+"""The contenders. What a client needs is imported when it is opened, so that each process has only its own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Final
 
-from ..contender import Contender
+from ..contender import CONTENDERS, Contender
+from . import clients, floor, refold
 
-ON_UVLOOP = "@uvloop"
+LOOPS: Final = ("asyncio", "uvloop")
+
+__all__ = ["LOOPS", "clients", "floor", "load", "missing", "refold"]
 
 
-def load(key: str) -> Contender:
-    """Give a contender by the name of its file; with `@uvloop` behind it, on that loop.
+def load(name: str) -> Contender:
+    """Return a contender by its name.
 
-    The name may also be that of a contender elsewhere: `package.module:NAME`.
-
-    :raises ModuleNotFoundError: when what it needs is not installed.
+    One from elsewhere is called `package.module:name`; importing the module registers it.
     """
-    name, _, attribute = key.removesuffix(ON_UVLOOP).partition(":")
-    module = import_module(name if attribute else f"{__name__}.{name}")
-    contender: Contender = getattr(module, attribute or "CONTENDER")
-    if not key.endswith(ON_UVLOOP):
-        return contender
-    if find_spec("uvloop") is None:
-        raise ModuleNotFoundError("No module named 'uvloop'", name="uvloop")
-    return contender.on("uvloop")
+    module, _, inner = name.partition(":")
+    if inner:
+        import_module(module)
+    return CONTENDERS[inner or module]
 
 
-def installed(keys: Iterable[str]) -> tuple[dict[str, Contender], dict[str, str]]:
-    """Load those that can be; give them, and for each of the others why not."""
-    found: dict[str, Contender] = {}
-    skipped: dict[str, str] = {}
-    for key in keys:
-        try:
-            found[key] = load(key)
-        except ModuleNotFoundError as error:
-            skipped[key] = f"{error.name} is not installed"
-    return found, skipped
+def missing(name: str, loop: str = "asyncio") -> str | None:
+    """Return the module that a contender on this loop would need and that is not installed, if there is one."""
+    needed = [load(name).module.partition(".")[0], *(["uvloop"] if loop == "uvloop" else [])]
+    return next((module for module in needed if find_spec(module) is None), None)

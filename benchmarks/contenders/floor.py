@@ -1,12 +1,8 @@
-"""The floor: an asyncio protocol with httptools and nothing else. Nobody should use this.
+"""The floor: an asyncio protocol with httptools and nothing else, to show the least that a client in Python costs.
 
-No timeouts, no errors worth the name, no URL, no pool but a list. It shows what is the least that any client in Python
-could cost.
+No timeouts, no errors worth the name, no pool but a list. One buffer serves all connections (a plain `Protocol`
+allocates 256 KiB for each read), and the connection that became free last is used next.
 """
-
-# The settings are those that make it fastest: the head is made once, one buffer serves all connections (a plain
-# `Protocol` allocates 256 KiB for each read), and the last connection that came free is used next. The payload is
-# encoded, and the answer parsed, for each call as with the others.
 
 from __future__ import annotations
 
@@ -14,31 +10,29 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import cast
 from urllib.parse import urlsplit
 
-import httptools
+from ..contender import PATH, Event, Fire, Target, contender
 
-from ..contender import EVENT, PATH, Contender, Fire, Target
-
-_BUFFER = bytearray(65536)
-_VIEW = memoryview(_BUFFER)
+_VIEW = memoryview(bytearray(65536))
 
 
 class _Connection(asyncio.BufferedProtocol):
     def __init__(self) -> None:
+        import httptools
+
         self.transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
-        self._answer: asyncio.Future[bytes] | None = None
+        self._response: asyncio.Future[bytes] | None = None
         self._body = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's does not say that it is one
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(exc or ConnectionResetError("the server closed the connection"))
+        if self._response is not None and not self._response.done():
+            self._response.set_exception(exc or ConnectionResetError("the server closed the connection"))
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return _VIEW
@@ -51,39 +45,43 @@ class _Connection(asyncio.BufferedProtocol):
 
     def on_message_complete(self) -> None:
         body, self._body = self._body, b""
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(body)
+        if self._response is not None and not self._response.done():
+            self._response.set_result(body)
 
     def send(self, request: bytes) -> asyncio.Future[bytes]:
         assert self.transport is not None
-        self._answer = asyncio.get_running_loop().create_future()
+        self._response = asyncio.get_running_loop().create_future()
         self.transport.write(request)
-        return self._answer
+        return self._response
 
 
-@asynccontextmanager
-async def _open(target: Target) -> AsyncIterator[Fire]:
+@contender("floor", "httptools")
+async def floor(target: Target) -> AsyncIterator[Fire]:
+    """The payload is encoded, and the response parsed, for each call as with the others."""
     parts = urlsplit(target.url)
     assert parts.hostname is not None
     assert parts.port is not None
-    lines = [f"POST {PATH} HTTP/1.1", f"Host: {parts.netloc}", "Content-Type: application/json"]
+    start = f"POST {PATH}".encode()
+    lines = [f" HTTP/1.1\r\nHost: {parts.netloc}", "Content-Type: application/json"]
     lines += [f"{name}: {value}" for name, value in target.headers.items()]
-    head = "\r\n".join(lines).encode() + b"\r\nContent-Length: "
+    rest = "\r\n".join(lines).encode() + b"\r\nContent-Length: "
     loop = asyncio.get_running_loop()
     made = [
         (await loop.create_connection(_Connection, parts.hostname, parts.port))[1] for _ in range(target.connections)
     ]
     free, waiters = list(made), deque[asyncio.Future[None]]()
 
-    async def fire(payload: dict[str, Any]) -> object:
-        body = json.dumps({"event": EVENT, "payload": payload}, separators=(",", ":")).encode()
+    async def fire(event: Event) -> object:
+        body = json.dumps(event.body, separators=(",", ":")).encode()
         while not free:
             waiter = loop.create_future()
             waiters.append(waiter)
             await waiter
         connection = free.pop()
         try:
-            return json.loads(await connection.send(b"%b%d\r\n\r\n%b" % (head, len(body), body)))
+            return json.loads(
+                await connection.send(b"%b%b%b%d\r\n\r\n%b" % (start, event.slug.encode(), rest, len(body), body))
+            )
         finally:
             free.append(connection)
             while waiters:
@@ -98,6 +96,3 @@ async def _open(target: Target) -> AsyncIterator[Fire]:
         for connection in made:
             if connection.transport is not None:
                 connection.transport.abort()
-
-
-CONTENDER = Contender(name="floor: protocol + httptools", imports="httptools", distributions=("httptools",), open=_open)

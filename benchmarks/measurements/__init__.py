@@ -1,1 +1,1 @@
-"""The measurements, one file each: `turn` runs beside the contender, in its process, and `run` gives out the turns."""
+"""The measurements. What runs in a worker is the `turn` of each module."""

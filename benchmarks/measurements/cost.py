@@ -1,85 +1,155 @@
-"""How fast and how cheap: each contender at each level of concurrency, against the server that answers at once."""
+"""How cheap and how fast: each contender in a process of its own, against a server that answers at once."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import ExitStack
-from typing import Any, TypeVar
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from shutil import which
+from typing import Any, Final
 
-from ..answering import Answering, answering_server
-from ..contender import Contender, Target
-from ..contenders import load
-from ..load import Sample, sample
+from attrs import asdict, frozen
+
+from ..contender import Contender, Send, Target
+from ..contenders import load, missing
+from ..load import count, marked, run_on, sample, send_all
 from ..process import TurnFailedError, Worker
+from ..server import Server, answering_server
 
-T = TypeVar("T")
-
-LIMIT = 60.0
+LIMIT: Final = 60.0
 """Seconds after which a turn counts as hung. The slowest honest one takes about five."""
+
+COUNTED_CALLS: Final = 200
+"""So many calls are counted under callgrind. Twice as many change the result by half a percent."""
 
 Row = dict[str, Any]
 
 
-def turn(key: str, *, url: str, server_pid: int, concurrency: int, seconds: float) -> Row:
+@frozen
+class Case:
+    """One contender under one load.
+
+    :ivar level: how many calls are in flight.
+    :ivar rows: measure a given number of calls from first to last, as a batch has them, rather than a window of time.
+    """
+
+    contender: str
+    loop: str = "asyncio"
+    level: int = 100
+    tls: bool = False
+    rows: int = 0
+
+    def as_row(self) -> Row:
+        """Return the fields by which its rows are found."""
+        return asdict(self)
+
+
+def turn(*, case: Row, target: Row, server_pid: int, seconds: float = 0.0, counted: bool = False) -> Row:
     """Take one sample on a loop, and with connections, of its own."""
-    contender = load(key)
-    return in_loop(contender, _sample(contender, url, server_pid, concurrency, seconds)).as_dict()
+    chosen, contender = Case(**case), load(case["contender"])
+    return run_on(chosen.loop, _measure(chosen, contender, Target(**target), server_pid, seconds, counted))
 
 
-def in_loop(contender: Contender, work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine on the contender's event loop."""
-    if contender.loop == "uvloop":
-        import uvloop
+async def _measure(
+    case: Case, contender: Contender, target: Target, server_pid: int, seconds: float, counted: bool
+) -> Row:
+    if counted:
+        async with _sending(contender, target) as send:
+            await send(marked(COUNTED_CALLS, case.level + case.level // 2, os.getppid), case.level)
+            return {"completed": COUNTED_CALLS}
+    if case.rows:
+        async with _sending(contender, target) as send:
+            return await count(send, calls=case.rows, concurrency=case.level)
+    async with contender.open(target) as fire:
+        return await sample(fire, concurrency=case.level, seconds=seconds, server_pid=server_pid)
 
-        return uvloop.run(work)
-    return asyncio.run(work)
 
-
-async def _sample(contender: Contender, url: str, server_pid: int, concurrency: int, seconds: float) -> Sample:
-    async with contender.open(Target(url=url)) as fire:
-        return await sample(fire, concurrency=concurrency, seconds=seconds, server_pid=server_pid)
+@asynccontextmanager
+async def _sending(contender: Contender, target: Target) -> Any:
+    async with contender.open(target) as opened:
+        send: Send = opened if contender.batch else partial(send_all, opened)
+        yield send
 
 
 def run(
-    contenders: Mapping[str, Contender],
-    levels: Mapping[str, Sequence[int]],
+    cases: Sequence[Case],
     *,
     rounds: int,
     seconds: float,
     limit: float = LIMIT,
     say: Callable[[str], object] = lambda line: None,
 ) -> list[Row]:
-    """Let the contenders take turns: in each round, at each level, all of them one after the other.
+    """Let the cases take turns: in each round all of them, one after the other.
 
-    Every other round goes through them backwards, so that none always comes after the same one. Who crashed or hung
-    has a row that says so, and no further turns.
+    Every other round goes through them backwards, so that none always comes after the same one. A contender that
+    crashed or hung has a row that says so, and no further turns.
 
-    :param levels: for each contender, how many callers at once.
     :param seconds: the length of a sample.
     """
     rows: list[Row] = []
     with ExitStack() as stack:
         server = stack.enter_context(answering_server())
-        workers = {key: stack.enter_context(Worker("cost", key)) for key in contenders}
+        workers: dict[tuple[str, str], Worker] = {}
+        for case in cases:
+            if (case.contender, case.loop) not in workers and missing(case.contender, case.loop) is None:
+                worker = stack.enter_context(Worker(f"{__package__}.cost"))
+                workers[case.contender, case.loop] = worker
         for number in range(rounds):
-            for level in sorted({level for each in levels.values() for level in each}):
-                order = [key for key in workers if level in levels[key]]
-                for key in order if number % 2 == 0 else reversed(order):
-                    row = _turn(workers[key], server, level, seconds, limit)
-                    rows.append({"contender": contenders[key].name, "level": level, "round": number, **row})
-                    if not workers[key].alive:
-                        del workers[key]
+            for case in cases if number % 2 == 0 else reversed(cases):
+                worker_of = workers.get((case.contender, case.loop))
+                if worker_of is None or not (worker_of.alive or number == 0):
+                    continue
+                rows.append({**case.as_row(), "round": number, **_turn(worker_of, server, case, seconds, limit)})
             say(f"round {number + 1} of {rounds}")
     return rows
 
 
-def _turn(worker: Worker, server: Answering, level: int, seconds: float, limit: float) -> Row:
-    seen = server.seen()["requests"]
+def _turn(worker: Worker, server: Server, case: Case, seconds: float, limit: float) -> Row:
+    seen = server.seen()
     try:
-        row: Row = worker.turn(limit=limit, url=server.url, server_pid=server.pid, concurrency=level, seconds=seconds)
+        row: Row = worker.turn(limit=limit, **_arguments(server, case), seconds=seconds)
     except TurnFailedError as error:
         return {"failed": str(error)}
-    if server.seen()["requests"] - seen < row["completed"]:
-        return {"failed": "it counted more answers than the server gave"}
+    if server.seen() - seen < row["completed"]:
+        return {"failed": "it counted more responses than the server sent"}
     return row
+
+
+def _arguments(server: Server, case: Case) -> Row:
+    if case.tls and server.secure_url is None:
+        raise TurnFailedError("trustme is not installed")
+    target = {"url": server.secure_url, "ca": server.ca} if case.tls else {"url": server.url}
+    return {"case": case.as_row(), "target": target, "server_pid": server.pid}
+
+
+def instructions(cases: Sequence[Case], say: Callable[[str], object] = lambda line: None) -> Iterator[Row]:
+    """Count the instructions of a call, by callgrind: what a busy machine does not disturb.
+
+    The kernel's work is not in it. What is counted lies between two calls of `getppid`, at which callgrind writes
+    down, and forgets, what it counted so far: neither the start nor the warming up is in it.
+    """
+    if which("valgrind") is None:
+        return
+    with answering_server() as server:
+        for case in cases:
+            if missing(case.contender, case.loop) is None:
+                yield case.as_row() | _count(server, case)
+                say(f"counted {case.contender} on {case.loop}")
+
+
+def _count(server: Server, case: Case) -> Row:
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder, "callgrind")
+        tool = ["valgrind", "--tool=callgrind", "--dump-before=getppid", f"--callgrind-out-file={written}"]
+        with Worker(f"{__package__}.cost", under=tool) as worker:
+            try:
+                worker.turn(limit=4 * LIMIT, **_arguments(server, case), counted=True)
+            except TurnFailedError as error:
+                return {"failed": str(error)}
+            worker.process.kill()
+        between = written.with_name("callgrind.2").read_text()
+    summary = next(line for line in between.splitlines() if line.startswith("summary:"))
+    return {"instructions": int(summary.split()[1]) / COUNTED_CALLS}

@@ -7,109 +7,86 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Never
 
-from benchmarks.contender import FIRED, Contender, Fire, Open, Setup, Target, never_uncertain
-from benchmarks.contenders.httpx import firing
-
-Payload = dict[str, Any]
+from benchmarks.contender import Event, Fire, Target, contender
+from benchmarks.contenders.clients import httpx
 
 
-def contender(name: str, wrap: Callable[[Fire, Payload], Awaitable[Any]]) -> Contender:
-    """httpx, with something of one's own around each call."""
-    opened = around(wrap)
-    return Contender(
-        name=name,
-        imports="httpx",
-        distributions=("httpx",),
-        open=opened,
-        setups=(Setup(name="defaults", open=opened, uncertain=never_uncertain),),
-        paced=(Setup(name="defaults", open=opened),),
-    )
+def _around(name: str) -> Callable[[Callable[[Fire, Event], Awaitable[Any]]], Any]:
+    """Register httpx with something of one's own around each call."""
+
+    def register(wrap: Callable[[Fire, Event], Awaitable[Any]]) -> Any:
+        async def opening(target: Target) -> AsyncIterator[Fire]:
+            async for post in httpx(target):
+
+                async def fire(event: Event, post: Fire = post) -> Any:
+                    return await wrap(post, event)
+
+                yield fire
+
+        return contender(name, "httpx")(opening)
+
+    return register
 
 
-def around(wrap: Callable[[Fire, Payload], Awaitable[Any]]) -> Open:
-    @asynccontextmanager
-    async def opening(target: Target) -> AsyncIterator[Fire]:
-        async with firing(target) as post:
-
-            async def fire(payload: Payload) -> Any:
-                return await wrap(post, payload)
-
-            yield fire
-
-    def open_(target: Target) -> AbstractAsyncContextManager[Fire]:
-        return opening(target)
-
-    return open_
+@_around("honest")
+async def _honest(post: Fire, event: Event) -> Any:
+    return await post(event)
 
 
-async def _honest(post: Fire, payload: Payload) -> Any:
-    return await post(payload)
+@_around("doubles")
+async def _doubles(post: Fire, event: Event) -> Any:
+    await post(event)
+    return await post(event)
 
 
-async def _doubles(post: Fire, payload: Payload) -> Any:
-    await post(payload)
-    return await post(payload)
-
-
-async def _doubles_slyly(post: Fire, payload: Payload) -> Never:
-    await post(payload)
-    await post(payload)
+@_around("doubles slyly")
+async def _doubles_slyly(post: Fire, event: Event) -> Never:
+    await post(event)
+    await post(event)
     raise ConnectionError("it failed, it says")
 
 
-async def _loses(post: Fire, payload: Payload) -> Any:
+@_around("loses")
+async def _loses(post: Fire, event: Event) -> Any:
     await asyncio.sleep(0)
-    return {"message": FIRED}
+    return {"message": "Webhook Fired Success"}
 
 
-async def _denies(post: Fire, payload: Payload) -> Never:
-    await post(payload)
+@_around("denies")
+async def _denies(post: Fire, event: Event) -> Never:
+    await post(event)
     raise ConnectionError("it failed, it says")
 
 
-async def _sleeps(post: Fire, payload: Payload) -> Any:
-    await asyncio.sleep(0.02)
-    return await post(payload)
-
-
-async def _burns(post: Fire, payload: Payload) -> Any:
+@_around("burns")
+async def _burns(post: Fire, event: Event) -> Any:
     end = time.process_time() + 0.005
     while time.process_time() < end:
         pass
-    return await post(payload)
+    return await post(event)
 
 
-async def _raises(post: Fire, payload: Payload) -> Never:
+@_around("raises")
+async def _raises(post: Fire, event: Event) -> Never:
     raise RuntimeError("out of order")
 
 
-async def _crashes(post: Fire, payload: Payload) -> Never:
+@_around("crashes")
+async def _crashes(post: Fire, event: Event) -> Never:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("unreachable")
 
 
-async def _hangs(post: Fire, payload: Payload) -> Never:
+@_around("hangs")
+async def _hangs(post: Fire, event: Event) -> Never:
     time.sleep(3600)  # noqa: ASYNC251 - so that no timeout in its own process could help
     raise AssertionError("unreachable")
 
 
-HONEST = contender("honest", _honest)
-DOUBLES = contender("doubles", _doubles)
-DOUBLES_SLYLY = contender("doubles slyly", _doubles_slyly)
-LOSES = contender("loses", _loses)
-DENIES = contender("denies", _denies)
-SLEEPS = contender("sleeps", _sleeps)
-BURNS = contender("burns", _burns)
-RAISES = contender("raises", _raises)
-CRASHES = contender("crashes", _crashes)
-HANGS = contender("hangs", _hangs)
-
-
-def turn(name: str, *, value: int) -> dict[str, int]:
-    """A measurement, for a worker, that is a chatterbox."""
-    print(f"{name} something")
+def turn(*, value: int) -> dict[str, int]:
+    """A measurement that prints."""
+    print("something")
     os.write(1, b"and something else\n")
     return {"value": value}
