@@ -1,8 +1,32 @@
 """A Refold of one's own to test against: real sockets, chosen faults, and a ledger of what really fired."""
 
+from ._bodies import UploadedFile
 from ._dedupe import Dedupe
+from ._events import EventDefinition, EventDefinitions
 from ._faults import Fault, FaultPlan, SeededFaults
+from ._latency import Latency
+from ._webhooks import WebhookDelivery, WebhookResult
+from .dialect import Dialect
 from .ledger import Entry, Ledger
+from .runs import Run, RunPlan, Runs
 from .server import MockRefold
 
-__all__ = ["Dedupe", "Entry", "Fault", "FaultPlan", "Ledger", "MockRefold", "SeededFaults"]
+__all__ = [
+    "Dedupe",
+    "Dialect",
+    "Entry",
+    "EventDefinition",
+    "EventDefinitions",
+    "Fault",
+    "FaultPlan",
+    "Latency",
+    "Ledger",
+    "MockRefold",
+    "Run",
+    "RunPlan",
+    "Runs",
+    "SeededFaults",
+    "UploadedFile",
+    "WebhookDelivery",
+    "WebhookResult",
+]

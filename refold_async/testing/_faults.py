@@ -1,4 +1,4 @@
-"""What can be made to go wrong, and when."""
+"""Faults: what can be made to go wrong, and when."""
 
 from __future__ import annotations
 
@@ -8,24 +8,72 @@ from typing import Self
 
 from attrs import field, frozen
 
+from ._answers import FIRED, Errors, Reply
+from ._exchange import Exchange
 from .ledger import Entry
 
+_FAILED = Errors().make(500, "Request failed with status code 500", spelled="v1")
 _AMBIGUOUS_STATUSES = frozenset({408, 500, 502, 503, 504})
+
+
+# What a fault does with a request. `exchange.reply` is there where the request took effect.
+
+
+def _reset(fault: Fault, exchange: Exchange) -> None:
+    exchange.break_off(reset=True)
+
+
+def _close(fault: Fault, exchange: Exchange) -> None:
+    exchange.break_off()
+
+
+def _raw(fault: Fault, exchange: Exchange) -> None:
+    exchange.send_raw(fault.body or b"")
+    exchange.break_off()
+
+
+def _truncate(fault: Fault, exchange: Exchange) -> None:
+    exchange.send_half(exchange.reply or FIRED)
+    exchange.break_off()
+
+
+def _stall(fault: Fault, exchange: Exchange) -> None:
+    exchange.stall(fault.seconds)
+
+
+def _stall_body(fault: Fault, exchange: Exchange) -> None:
+    exchange.send_half(exchange.reply or FIRED)
+    exchange.stall(fault.seconds)
+
+
+def _answer(fault: Fault, exchange: Exchange) -> None:
+    default = (exchange.reply or FIRED).body if fault.status < 300 else _FAILED.body
+    exchange.answer(Reply(fault.status, default if fault.body is None else fault.body, fault.headers))
+
+
+def _close_idle(fault: Fault, exchange: Exchange) -> None:
+    exchange.answer(exchange.reply or FIRED, then_close=True)
+
+
+def _refuse_next(fault: Fault, exchange: Exchange) -> None:
+    exchange.answer(exchange.reply or FIRED, then_close=True)
+    exchange.refuse_connections(fault.seconds or 0.0)
 
 
 @frozen(kw_only=True)
 class Fault:
-    """One way for a request to end badly. Make one with the class methods, each of which says what happens.
+    """One way for a request to end badly. Make one with the class methods; their docstrings describe what happens.
 
     :ivar name: as the ledger shows it.
-    :ivar fires: whether the event fires all the same.
+    :ivar fires: whether the event fires nevertheless (a request that fires nothing: whether it takes effect).
     :ivar hides_truth: whether the client cannot know that from what it sees.
+    :ivar action: what is done with the request once it has fired, or has not.
     """
 
     name: str
     fires: bool
     hides_truth: bool
-    action: str
+    action: Callable[[Fault, Exchange], None] = field(repr=False)
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes | None = field(default=None, repr=False)
@@ -35,49 +83,49 @@ class Fault:
     @classmethod
     def reset_before_reading(cls) -> Self:
         """Reset the connection (RST) when the request's first bytes come; nothing of it is looked at."""
-        return cls(name="reset_before_reading", fires=False, hides_truth=True, action="reset")
+        return cls(name="reset_before_reading", fires=False, hides_truth=True, action=_reset)
 
     @classmethod
     def close_before_firing(cls) -> Self:
         """Read the request, then close the connection without firing or answering."""
-        return cls(name="close_before_firing", fires=False, hides_truth=True, action="close")
+        return cls(name="close_before_firing", fires=False, hides_truth=True, action=_close)
 
     @classmethod
     def reset_after_firing(cls) -> Self:
         """Fire, then reset the connection (RST) without an answer."""
-        return cls(name="reset_after_firing", fires=True, hides_truth=True, action="reset")
+        return cls(name="reset_after_firing", fires=True, hides_truth=True, action=_reset)
 
     @classmethod
     def close_after_firing(cls) -> Self:
         """Fire, then close the connection without an answer."""
-        return cls(name="close_after_firing", fires=True, hides_truth=True, action="close")
+        return cls(name="close_after_firing", fires=True, hides_truth=True, action=_close)
 
     @classmethod
     def truncate_head(cls) -> Self:
         """Fire, send half a status line, and close."""
-        return cls(name="truncate_head", fires=True, hides_truth=True, action="raw", body=b"HTTP/1.1 20")
+        return cls(name="truncate_head", fires=True, hides_truth=True, action=_raw, body=b"HTTP/1.1 20")
 
     @classmethod
     def truncate_body(cls) -> Self:
         """Fire, send the head of a 200 and half of its body, and close. The status tells the truth."""
-        return cls(name="truncate_body", fires=True, hides_truth=False, action="truncate")
+        return cls(name="truncate_body", fires=True, hides_truth=False, action=_truncate)
 
     @classmethod
     def stall_head(cls, *, fires: bool = True, seconds: float | None = None) -> Self:
         """Read the request and never answer; close after `seconds`, or leave that to the client."""
         name = "stall_head" if fires else "stall_head_before_firing"
-        return cls(name=name, fires=fires, hides_truth=True, action="stall", seconds=seconds)
+        return cls(name=name, fires=fires, hides_truth=True, action=_stall, seconds=seconds)
 
     @classmethod
     def stall_body(cls, *, seconds: float | None = None) -> Self:
         """Fire, send the head of a 200 and half of its body, then nothing. The status tells the truth."""
-        return cls(name="stall_body", fires=True, hides_truth=False, action="stall_body", seconds=seconds)
+        return cls(name="stall_body", fires=True, hides_truth=False, action=_stall_body, seconds=seconds)
 
     @classmethod
     def garbage(cls, *, fires: bool = True) -> Self:
-        """Answer with bytes that are no HTTP, and close."""
+        """Answer with bytes that are not HTTP, and close."""
         return cls(
-            name="garbage", fires=fires, hides_truth=True, action="raw", body=b"\x16\x03\x01 this is no HTTP\r\n\r\n"
+            name="garbage", fires=fires, hides_truth=True, action=_raw, body=b"\x16\x03\x01 this is not HTTP\r\n\r\n"
         )
 
     @classmethod
@@ -90,7 +138,7 @@ class Fault:
         fires: bool | None = None,
         name: str | None = None,
     ) -> Self:
-        """Answer with a status of one's choice. It fires for 2xx, and not otherwise, unless told."""
+        """Answer with any status. Fires on 2xx unless `fires=` says otherwise."""
         given = tuple((headers or {}).items())
         asks_to_wait = any(key.lower() == "retry-after" for key, _ in given)
         hides = status in _AMBIGUOUS_STATUSES and not (status == 503 and asks_to_wait)
@@ -98,7 +146,7 @@ class Fault:
             name=name or f"status_{status}",
             fires=200 <= status < 300 if fires is None else fires,
             hides_truth=hides,
-            action="answer",
+            action=_answer,
             status=status,
             headers=given,
             body=body,
@@ -106,7 +154,7 @@ class Fault:
 
     @classmethod
     def html_502(cls, *, fires: bool = False) -> Self:
-        """Answer as a proxy does whose backend is away: 502 and a page of HTML."""
+        """Answer like a proxy without a backend: 502 and a page of HTML."""
         page = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
         return cls.answer(502, body=page, headers={"Content-Type": "text/html"}, fires=fires, name="html_502")
 
@@ -117,53 +165,75 @@ class Fault:
 
     @classmethod
     def not_json(cls, body: bytes = b"<html>hello</html>", *, headers: Mapping[str, str] | None = None) -> Self:
-        """Fire, and answer 200 with a complete body that is no JSON object."""
+        """Fire, and answer 200 with a complete body that is not a JSON object."""
         return cls(
             name="not_json",
             fires=True,
             hides_truth=True,
-            action="answer",
+            action=_answer,
             headers=tuple((headers or {"Content-Type": "text/html"}).items()),
             body=body,
         )
 
     @classmethod
     def corrupt_gzip(cls) -> Self:
-        """Fire, and answer 200 with a body that says it is gzip and is not."""
+        """Fire, and answer 200 with a body labelled as gzip that is not."""
         return cls.not_json(b"\x1f\x8b\x08corrupt", headers={"Content-Encoding": "gzip"})
 
     @classmethod
     def close_idle(cls) -> Self:
-        """Answer as usual, then close the connection without having said so: the race of keep-alive."""
-        return cls(name="close_idle", fires=True, hides_truth=False, action="close_idle")
+        """Answer as usual, then close the connection without announcing it: the race of keep-alive."""
+        return cls(name="close_idle", fires=True, hides_truth=False, action=_close_idle)
 
     @classmethod
     def refuse_next(cls, seconds: float = 0.05) -> Self:
         """Answer as usual, then close every idle connection and refuse new ones for `seconds`."""
-        return cls(name="refuse_next", fires=True, hides_truth=False, action="refuse", seconds=seconds)
+        return cls(name="refuse_next", fires=True, hides_truth=False, action=_refuse_next, seconds=seconds)
 
     @classmethod
     def claim_then_500(cls) -> Self:
         """Claim the idempotency key, answer 500 and do not fire: a repeat is then dropped, so nothing ever fires."""
-        return cls(name="claim_then_500", fires=False, hides_truth=True, action="answer", status=500, claims_key=True)
+        return cls(name="claim_then_500", fires=False, hides_truth=True, action=_answer, status=500, claims_key=True)
 
 
 FaultPlan = Callable[[Entry], Fault | None]
-"""Says what goes wrong with a request, given what the ledger knows of it; None for nothing."""
+"""Returns the fault for a request, given its entry in the ledger; None for no fault."""
+
+
+MIX = (
+    Fault.reset_after_firing(),
+    Fault.close_before_firing(),
+    Fault.truncate_body(),
+    Fault.html_502(),
+    Fault.answer(503, headers={"Retry-After": "0.2"}),
+    Fault.throttle("0.3"),
+    Fault.close_idle(),
+    Fault.answer(500, fires=True),
+)
+"""What `SeededFaults.mixed` draws from, each as likely as the others."""
 
 
 class SeededFaults:
-    """Draws faults by chance, the same ones for the same seed and order of arrival.
+    """Draws faults at random, the same ones for the same seed and order of arrival.
 
     :param seed: of the random numbers.
     :param chances: how likely each fault is, for each request; together at most 1.
+    :raises ValueError: for chances below 0, or of more than 1 in all.
     """
 
     def __init__(self, seed: int, chances: Mapping[Fault, float]) -> None:
-        if sum(chances.values()) > 1:
-            raise ValueError("the chances of the faults add up to more than 1")
+        if any(chance < 0 for chance in chances.values()) or sum(chances.values()) > 1.000001:
+            raise ValueError("chances of faults are not below 0, nor more than 1 in all")
         self._random = random.Random(seed)
         self._chances = dict(chances)
+
+    @classmethod
+    def mixed(cls, seed: int, chance: float) -> Self:
+        """Make a plan in which `chance` of all requests (0.05 is one in twenty) meet one of `MIX`.
+
+        :raises ValueError: for a chance below 0 or above 1.
+        """
+        return cls(seed, dict.fromkeys(MIX, chance / len(MIX)))
 
     def __call__(self, entry: Entry) -> Fault | None:
         drawn = self._random.random()

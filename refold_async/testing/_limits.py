@@ -30,7 +30,7 @@ class EnforcedLimit:
         self._passed: deque[float] = deque()
 
     def admit(self, now: float) -> bool:
-        """Let a request pass, or not."""
+        """Return whether a request may pass, and count it if so."""
         if self._filled_at is not None:
             self._tokens = min(self._size, self._tokens + (now - self._filled_at) * self._rate)
         self._filled_at = now

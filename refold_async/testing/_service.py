@@ -1,79 +1,103 @@
-"""How the mock decides: credentials, limits, repeats, faults, and what is written in the ledger."""
+"""How the mock decides: routes, credentials, limits, faults, and what is written in the ledger."""
 
 from __future__ import annotations
 
 import asyncio
-import json
+import logging
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from urllib.parse import unquote
 
-from attrs import define, field
+from attrs import define, evolve, field
 
-from .._types.values import RateLimit
-from ._connection import Connection, render
+from ._accounts import Accounts
+from ._answers import FIRED, Errors, Reply, WallClock, render
+from ._connection import Connection
 from ._dedupe import ClaimedKeys, Dedupe
+from ._events import EventDefinitions
+from ._exchange import Exchange
 from ._faults import Fault, FaultPlan
 from ._limits import EnforcedLimit
+from ._routes import Request, Route, Router
 from .ledger import Entry, Ledger
+from .runs import Runs
 
-EVENT_PATH = "/api/v2/public/event/"
+API_PATH = "/api/v2/public/"
 MAX_INPUT = 3_100_000
 """Bytes; "about 3 MB" as Refold puts it."""
 
-_FIRED = b'{"message":"Webhook Fired Success"}'
-_FIRED_ANSWER = render(200, (), _FIRED)
+_KEY = b"\r\nx-api-key:"
+_AUTHORIZATION = b"\r\nauthorization:"
+_CONTENT_TYPE = b"\r\ncontent-type:"
+_ACCOUNT = b"\r\nlinked_account_id:"
+
+log = logging.getLogger(__name__)
 
 
-def _refusal(status: int, message: str, **fields: str) -> tuple[int, bytes]:
-    return status, json.dumps({"status_code": status, **fields, "message": message}).encode()
+@define(eq=False)
+class Faults:
+    """The faults that are still to be played to one kind of request."""
 
+    queued: deque[Fault | None] = field(factory=deque)
+    plan: FaultPlan | None = None
 
-_INVALID_CREDENTIALS = _refusal(401, "Invalid Credentials", http_error_type="UNAUTHORIZED", error_code="SERVER_ERROR")
-_NOT_FOUND = _refusal(404, "Trigger not found", http_error_type="NOT_FOUND", error_code="INVALID_EVENT")
-_NO_ACCOUNT = _refusal(
-    400, "Linked account id is missing", error_type="BAD_REQUEST", error_code="MISSING_LINKED_ACCOUNT_ID"
-)
-_TOO_LARGE = _refusal(413, "Payload too large", error_type="PAYLOAD_TOO_LARGE")
-_THROTTLED = _refusal(429, "Too many requests", error_type="TOO_MANY_REQUESTS")
-_FAILED = _refusal(500, "Request failed with status code 500", error_type="INTERNAL_SERVER_ERROR")
+    def next(self, entry: Entry) -> Fault | None:
+        """Return the fault for a request: the next in the queue, else what the plan says."""
+        if self.queued:
+            return self.queued.popleft()
+        return None if self.plan is None else self.plan(entry)
 
 
 @define(eq=False)
 class Service:
-    """The mock's behaviour, apart from its sockets. Runs on the loop of the server's thread."""
+    """The mock's behaviour, apart from its sockets. Runs on the loop of the server's thread.
+
+    :ivar broken: what a user's plan or function raised; the mock answers 500 there; leaving it raises the first.
+    """
 
     prefix: str
     api_keys: frozenset[str]
-    session_tokens: frozenset[str]
-    events: Mapping[str, Collection[str]] | None
-    rate_limit: RateLimit | None
+    errors: Errors
+    limit: EnforcedLimit | None
+    read_limit: EnforcedLimit | None
     retry_after: str | None
     dedupe: Dedupe | None
-    latency: float
+    latency: Callable[[], float] | None
     clock: Callable[[], float]
+    wall: WallClock
     ledger: Ledger
-    plan: FaultPlan | None = None
-    queued: deque[Fault | None] = field(factory=deque)
-    refuse: Callable[[float | None], None] = lambda seconds: None
+    runs: Runs
+    events: EventDefinitions
+    accounts: Accounts
+    router: Router
+    refuse: Callable[[float], None]
+    faults: Mapping[str, Faults] = field(factory=lambda: {kind: Faults() for kind in ("trigger", "read", "write")})
     connections: set[Connection] = field(factory=set)
     most_at_once: int = 0
+    broken: list[Exception] = field(factory=list)
+    _claims: ClaimedKeys | None = field(init=False)
+    _trigger: Route = field(init=False)
+    _base: str = field(init=False)
+    _event_base: str = field(init=False)
     _empty: asyncio.Event | None = None
-    _limit: EnforcedLimit | None = None
-    _claims: ClaimedKeys | None = None
+    _fired_date: str = ""
+    _fired_bytes: bytes = b""
 
     def __attrs_post_init__(self) -> None:
-        self._limit = None if self.rate_limit is None else EnforcedLimit(self.rate_limit)
         self._claims = None if self.dedupe is None else ClaimedKeys(self.dedupe)
+        self._trigger = Route("POST", "event/{slug}", "trigger", "account", self._fire, self._invalid)
+        self._base = self.prefix + API_PATH
+        self._event_base = self._base + "event/"
 
-    def connected(self, connection: Connection) -> int:
-        """Note a connection, and give its number."""
+    def opened(self, connection: Connection) -> int:
+        """Record a connection. Returns its number."""
         self.connections.add(connection)
         self.most_at_once = max(self.most_at_once, len(self.connections))
         self.ledger.connections += 1
         return self.ledger.connections
 
-    def disconnected(self, connection: Connection) -> None:
-        """Note that a connection is gone."""
+    def lost(self, connection: Connection) -> None:
+        """Record that a connection is gone."""
         self.connections.discard(connection)
         if not self.connections and self._empty is not None:
             self._empty.set()
@@ -84,104 +108,146 @@ class Service:
             self._empty = asyncio.Event()
             await self._empty.wait()
 
-    def queue(self, faults: Iterable[Fault | None]) -> None:
-        """Play these faults to the next requests, before the plan is asked again."""
-        self.queued.extend(faults)
+    def date(self) -> str:
+        """Return the Date header."""
+        return self.wall.date_header()
 
-    def serve(self, entry: Entry, connection: Connection) -> None:
+    def queue(self, kind: str, faults: Iterable[Fault | None]) -> None:
+        """Play these faults to the next requests of a kind, before its plan is asked again."""
+        self.faults[kind].queued.extend(faults)
+
+    def handle(self, entry: Entry, connection: Connection) -> None:
         """Deal with a request: write it in the ledger and answer it, or do not."""
-        refusal = self._refused(entry)
-        if refusal is not None:
-            status, body = refusal
-            extra = (("Retry-After", self.retry_after),) if status == 429 and self.retry_after is not None else ()
-            self._answer(entry, connection, status, render(status, extra, body))
+        try:
+            self._decide(entry, connection)
+        except Exception as error:  # a user's function may raise anything; `broken` reports it
+            log.exception("a function that was passed to MockRefold raised")
+            self.broken.append(error)
+            self._answer(entry, connection, self.errors.make(500, f"a function passed to the mock raised {error!r}"))
+
+    def _decide(self, entry: Entry, connection: Connection) -> None:
+        request = self._accept(entry)
+        if isinstance(request, Reply):
+            self._answer(entry, connection, request)
             return
-        fault = self.queued.popleft() if self.queued else None if self.plan is None else self.plan(entry)
+        route = request.route
+        fault = self.faults[route.kind].next(entry)
         if fault is None:
-            self._fire(entry)
-            self._answer(entry, connection, 200, _FIRED_ANSWER)
+            reply = route.answer(request)
+            if reply is None:
+                self.ledger.add(entry)
+                connection.stall()
+            else:
+                self._answer(entry, connection, reply)
             return
         entry.fault = fault.name
+        exchange = Exchange(entry, connection, self.ledger, self._answer, self._render, self.refuse)
         if fault.fires:
-            self._fire(entry)
+            exchange.reply = route.answer(request)
         elif fault.claims_key and self._claims is not None:
             entry.duplicate = not self._claims.claim(entry, self.clock())
-        self._play(fault, entry, connection)
+        fault.action(fault, exchange)
 
-    def _refused(self, entry: Entry) -> tuple[int, bytes] | None:
-        path = self.prefix + EVENT_PATH
-        if not entry.path.startswith(path) or "/" in entry.path[len(path) :] or not entry.slug:
-            return _refusal(404, f"Cannot {entry.method} {entry.path}", error_type="NOT_FOUND")
-        if entry.method != "POST":
-            return _refusal(405, "Method not allowed", error_type="METHOD_NOT_ALLOWED")
-        key, bearer = entry.header("x-api-key"), entry.header("authorization")
-        if not (key in self.api_keys or (bearer or "").removeprefix("Bearer ") in self.session_tokens):
-            return _INVALID_CREDENTIALS
-        if self._limit is not None and not self._limit.admit(self.clock()):
-            return _THROTTLED
-        if bearer is None and not entry.linked_account_id:
-            return _NO_ACCOUNT
-        return self._invalid(entry)
+    def _accept(self, entry: Entry) -> Request | Reply:
+        """Find the route, and look at everything that can be wrong with a request before it takes effect."""
+        found = self._route(entry)
+        if isinstance(found, Reply):
+            return found
+        route, values = found
+        entry.kind = route.kind
+        request = self._authenticate(entry, route, values)
+        if isinstance(request, Reply):
+            return request
+        limit = self.limit if route.kind == "trigger" else self.read_limit
+        if limit is not None and not limit.admit(self.clock()):
+            headers = () if self.retry_after is None else (("Retry-After", self.retry_after),)
+            return evolve(self.errors.make(429, "Too many requests", spelled="v1"), headers=headers)
+        if route.credential == "account":
+            refused = self._no_account(route) if not request.account else self.accounts.refuse(request.account)
+            if refused is not None:
+                return refused
+        refused = None if route.check is None else route.check(request)
+        return request if refused is None else refused
 
-    def _invalid(self, entry: Entry) -> tuple[int, bytes] | None:
+    def _route(self, entry: Entry) -> tuple[Route, list[str]] | Reply:
+        path, base = entry.path, self._event_base
+        if path.startswith(base) and path.find("/", len(base)) < 0 and len(path) > len(base):
+            if entry.method == "POST":
+                return self._trigger, []
+            allowed = ["POST"]
+        else:
+            found = self.router.find(entry.method, path[len(self._base) :]) if path.startswith(self._base) else []
+            if isinstance(found, tuple):
+                return found
+            allowed = found
+        if allowed:
+            return evolve(
+                self.errors.make(405, "Method not allowed", spelled="v1"), headers=(("Allow", ", ".join(allowed)),)
+            )
+        return self.errors.make(404, f"Cannot {entry.method} {path}", spelled="v1")
+
+    def _authenticate(self, entry: Entry, route: Route, values: Sequence[str]) -> Request | Reply:
+        if route.credential != "token" and entry.find(_KEY) in self.api_keys:
+            account = entry.account = entry.find(_ACCOUNT)
+            return Request(entry, route, values, account or "")
+        if route.credential != "key":
+            bearer = entry.find(_AUTHORIZATION) or ""
+            token = bearer.removeprefix("Bearer ")
+            account = self.accounts.account_of(token) if token is not bearer else None
+            if account is not None:
+                entry.account = account
+                return Request(entry, route, values, account, token)
+        return self.errors.make(401, "Invalid Credentials", "SERVER_ERROR", spelled="mixed")
+
+    def _no_account(self, route: Route) -> Reply:
+        if route.kind == "trigger":
+            return self.errors.make(400, "Linked account id is missing", "MISSING_LINKED_ACCOUNT_ID", spelled="v1")
+        return self.errors.make(400, "Linked account id is missing", "INVALID_LINKED_ACCOUNT_ID", spelled="swapped")
+
+    def _invalid(self, request: Request) -> Reply | None:
+        entry = request.entry
         if len(entry.body) > MAX_INPUT:
-            return _TOO_LARGE
-        if not isinstance(entry.event, str) or not isinstance(entry.payload, dict | None):
-            return _refusal(400, "event is required", error_type="BAD_REQUEST", error_code="VALIDATION_ERROR")
-        if self.events is not None and entry.slug != "trigger":
-            if entry.slug not in self.events:
-                return _NOT_FOUND
-            if entry.event not in self.events[entry.slug]:
-                message = f"Trigger with name {entry.event} not found for application {entry.slug}"
-                return _refusal(400, message, error_type="BAD_REQUEST")
-        return None
+            return self.errors.make(413, "Payload too large", spelled="v1")
+        if (entry.find(_CONTENT_TYPE) or "")[:33].lower() == "application/x-www-form-urlencoded":
+            return self.errors.make(415, "Unsupported media type", spelled="v1")
+        event, payload = entry.event, entry.payload
+        if not isinstance(event, str) or not event or not (payload is None or isinstance(payload, dict)):
+            return self.errors.make(400, "event is required", "VALIDATION_ERROR", spelled="v1")
+        slug = entry.path[len(self._event_base) :]
+        return self.events.refuse(entry.header("slug") if slug == "trigger" else unquote(slug), event)
 
-    def _fire(self, entry: Entry) -> None:
+    def _fire(self, request: Request) -> Reply:
+        entry = request.entry
         if self._claims is not None and not self._claims.claim(entry, self.clock()):
             entry.duplicate = True
-        else:
-            entry.fired = True
+            self.runs.note(entry)
+            if self._claims.repeat_status == 409:
+                return self.errors.make(409, "An event with this key was received before", "DUPLICATE", spelled="v1")
+            return FIRED
+        entry.fired = True
+        self.runs.note(entry)
+        return FIRED
 
-    def _answer(self, entry: Entry, connection: Connection, status: int, answer: bytes) -> None:
-        entry.status = status
-        self.ledger.add(entry)
-        if self.latency:
-            asyncio.get_running_loop().call_later(self.latency, connection.write, answer)
-        else:
-            connection.write(answer)
+    def _render(self, reply: Reply) -> bytes:
+        date = self.wall.date_header()
+        if reply is not FIRED:
+            return render(reply, date)
+        if date is not self._fired_date:  # made once a second
+            self._fired_date, self._fired_bytes = date, render(reply, date)
+        return self._fired_bytes
 
-    def _play(self, fault: Fault, entry: Entry, connection: Connection) -> None:
-        loop = asyncio.get_running_loop()
-        half = _FIRED_ANSWER[: -len(_FIRED) // 2]
-        if fault.action == "answer":
-            body = fault.body
-            if body is None:
-                body = _FIRED if fault.status < 300 else _FAILED[1]
-            self._answer(entry, connection, fault.status, render(fault.status, fault.headers, body))
-            return
-        if fault.action in ("close_idle", "refuse"):
-            self._answer(entry, connection, 200, _FIRED_ANSWER)
-            self.ledger.dropped_idle += 1
-            if fault.action == "refuse":
-                self.refuse(fault.seconds)
-            loop.call_later(self.latency, connection.close)
-            return
+    def _answer(self, entry: Entry, connection: Connection, reply: Reply) -> None:
+        data = self._render(reply)
+        if entry.method == "HEAD":
+            data = data[: len(data) - len(reply.body)]
         self.ledger.add(entry)
-        if fault.action == "reset":
-            connection.reset()
-        elif fault.action == "close":
-            connection.close()
-        elif fault.action == "raw":
-            connection.write(fault.body or b"")
-            connection.close()
-        elif fault.action == "truncate":
-            entry.status = 200
-            connection.write(half)
-            connection.close()
+        if self.latency is None:
+            entry.status = reply.status  # before it is written: the client may look as soon as it has read
+            connection.send(data)
         else:
-            if fault.action == "stall_body":
-                entry.status = 200
-                connection.write(half)
-            connection.stall()
-            if fault.seconds is not None:
-                loop.call_later(fault.seconds, connection.close)
+            asyncio.get_running_loop().call_later(self.latency(), self._send, entry, connection, reply.status, data)
+
+    def _send(self, entry: Entry, connection: Connection, status: int, data: bytes) -> None:
+        if connection.is_open:
+            entry.status = status
+            connection.send(data)

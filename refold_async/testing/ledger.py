@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import parse_qsl, unquote
 
 from attrs import define, field
+
+from ._bodies import UploadedFile, parse_body, parse_json
+
+_UNPARSED: Any = object()
+_MISSING = object()
 
 
 @define(eq=False)
 class Entry:
     """One request.
 
-    :ivar received_at: `time.monotonic()` when it had arrived in full.
-    :ivar headers: as they came, in order.
+    What the mock does not need at once (headers, the parsed body) is parsed when it is first read.
+
+    :ivar received_at: seconds on the mock's clock when the request had arrived in full.
+    :ivar connection: the number of the connection that it came on, from 1.
+    :ivar target: the request target exactly as it was sent, query included.
+    :ivar head: the header lines exactly as they were sent, each between CRLFs.
+    :ivar account: the linked account that it was for: the header's, or the one that the session token names.
+    :ivar kind: "trigger" for what fires, "read", "write"; None where no route matched.
     :ivar fired: whether the event started its workflows.
     :ivar duplicate: whether it was dropped as a repeat.
     :ivar status: what was answered; None where nothing was.
@@ -27,113 +38,179 @@ class Entry:
     received_at: float
     connection: int
     method: str
-    path: str
-    slug: str
-    headers: list[tuple[str, str]] = field(repr=False)
+    target: str
+    head: bytes = field(repr=False)
     body: bytes = field(repr=False)
     fired: bool = False
     duplicate: bool = False
     status: int | None = None
     fault: str | None = None
-    _document: Any = None
+    account: str | None = None
+    kind: str | None = None
+    _document: Any = field(default=_UNPARSED, init=False, repr=False)
+    _files: Mapping[str, UploadedFile] | None = field(default=None, init=False, repr=False)
+    _lowered: bytes | None = field(default=None, init=False, repr=False)
+
+    @property
+    def path(self) -> str:
+        """The target without its query, as it was sent."""
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's parameters, decoded; of a repeated name the last."""
+        return dict(parse_qsl(self.target.partition("?")[2], keep_blank_values=True))
+
+    @property
+    def slug(self) -> str:
+        """The last segment of the path, decoded: of a trigger, the application's slug."""
+        return unquote(self.path.rpartition("/")[2])
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """The headers, in the order in which they came."""
+        pairs = (line.partition(b":") for line in self.head.split(b"\r\n") if line)
+        return [(name.decode("latin-1"), value.strip().decode("latin-1")) for name, _, value in pairs]
 
     def header(self, name: str) -> str | None:
-        """Give a header's value, whatever the case of its name."""
-        lowered = name.lower()
-        return next((value for key, value in self.headers if key.lower() == lowered), None)
+        """Return a header's value whatever the case of its name, the first of several, or None."""
+        return self.find(b"\r\n" + name.lower().encode("latin-1") + b":")
+
+    def keep_lowered(self, lowered: bytes) -> None:
+        """Keep the head in lower case, for `find`. The connection calls this when it has it at hand."""
+        self._lowered = lowered
+
+    def find(self, needle: bytes) -> str | None:
+        """Return the value of the header that starts with `needle`: CRLF, the name in lower case, a colon."""
+        lowered = self._lowered
+        if lowered is None:
+            lowered = self._lowered = self.head.lower()
+        at = lowered.find(needle)
+        if at < 0:
+            return None
+        start = at + len(needle)
+        return self.head[start : lowered.find(b"\r\n", start)].strip().decode("latin-1")
 
     @property
     def document(self) -> Any:
-        """The body, parsed; None where it is not JSON."""
-        if self._document is None:
-            try:
-                self._document = json.loads(self.body)
-            except ValueError:
-                return None
+        """The body: parsed JSON, or the fields of a form; None where it is neither."""
+        if self._document is _UNPARSED:
+            content_type = self.find(b"\r\ncontent-type:") or ""
+            if content_type[:10].lower() == "multipart/":
+                self._document, self._files = parse_body(content_type, self.body)
+            else:
+                self._document = parse_json(self.body)
         return self._document
 
     @property
-    def event(self) -> str | None:
-        """The event's name."""
-        return self.document.get("event") if isinstance(self.document, dict) else None
+    def files(self) -> Mapping[str, UploadedFile]:
+        """The files of a multipart request, by field name."""
+        return {} if self.document is None or self._files is None else self._files
+
+    @property
+    def event(self) -> Any:
+        """The event's name, under either of its two field names; None where the body has none."""
+        document = self.document
+        if not isinstance(document, dict):
+            return None
+        name = document.get("event")
+        return document.get("trigger") if name is None else name
 
     @property
     def payload(self) -> Any:
-        """The payload, None where there was none."""
-        return self.document.get("payload") if isinstance(self.document, dict) else None
+        """The payload; None where there was none."""
+        document = self.document
+        return document.get("payload") if isinstance(document, dict) else None
 
     @property
     def linked_account_id(self) -> str | None:
-        """For whom it was."""
+        """The header that names the account, as sent; `account` is what it came to."""
         return self.header("linked_account_id")
 
     @property
     def config_id(self) -> str | None:
-        """For which configuration it was."""
+        """The header that names the configuration."""
         return self.header("config_id")
+
+    @property
+    def instance_tag(self) -> str | None:
+        """The header that labels the executions."""
+        return self.header("instance_tag")
 
     @property
     def idempotency_key(self) -> str | None:
         """The key in the usual header."""
         return self.header("idempotency-key")
 
+    def has(self, fields: Mapping[str, Any]) -> bool:
+        """Whether the payload has all these fields, with these values."""
+        if not fields:
+            return True
+        payload = self.payload
+        return isinstance(payload, dict) and all(payload.get(name, _MISSING) == fields[name] for name in fields)
+
 
 class Ledger:
     """The entries of a server, in order of arrival. May be read from any thread.
 
     :param keep: how many entries are kept, the latest ones; None for all. The counts go on regardless.
+    :param clock: seconds, monotonic, for `wait_for`; bound early, so that no test which freezes time stops it.
     :ivar requests: how many arrived.
     :ivar connections: how many were opened.
-    :ivar dropped_idle: how many the server closed while they waited for a request, which one may have met on its way.
+    :ivar dropped_idle: how many the server closed while they waited for a request; one on its way may have met that.
     """
 
-    def __init__(self, keep: int | None = None) -> None:
+    def __init__(self, keep: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._entries: deque[Entry] = deque(maxlen=keep)
+        self._clock = clock
         self._arrived = threading.Condition()
-        self._watched = False
+        self._waiting = 0
         self.requests = 0
         self.connections = 0
         self.dropped_idle = 0
 
     def add(self, entry: Entry) -> None:
-        """Note a request. The server calls this."""
+        """Record a request. The server calls this."""
         self._entries.append(entry)
         self.requests += 1
-        if self._watched:
+        if self._waiting:
             with self._arrived:
                 self._arrived.notify_all()
 
     @property
     def entries(self) -> list[Entry]:
-        """All that is kept, in order of arrival."""
+        """All entries that are kept, in order of arrival."""
         return list(self._entries)
 
     @property
     def fired(self) -> list[Entry]:
-        """Those whose event really fired."""
+        """The entries whose event really fired."""
         return [entry for entry in self.entries if entry.fired]
 
+    @property
+    def targets(self) -> list[str]:
+        """The request targets, exactly as they were sent."""
+        return [entry.target for entry in self.entries]
+
     def fired_count(self, **fields: Any) -> int:
-        """Count the fired events whose payload has these fields."""
-        return sum(
-            isinstance(entry.payload, dict) and all(entry.payload.get(k) == v for k, v in fields.items())
-            for entry in self.fired
-        )
+        """Count the fired events whose payload has these fields; without any, all that fired."""
+        return sum(entry.has(fields) for entry in self.fired)
 
     def count_fired_by(self, name: str) -> Counter[Any]:
-        """Count the fired events by one field of their payload."""
-        return Counter(entry.payload.get(name) for entry in self.fired if isinstance(entry.payload, dict))
+        """Count the fired events by one field of their payload; None counts those without it."""
+        payloads = (entry.payload for entry in self.fired)
+        return Counter(payload.get(name) if isinstance(payload, dict) else None for payload in payloads)
 
     def faults(self) -> Counter[str]:
         """Count the faults that were played."""
         return Counter(entry.fault for entry in self.entries if entry.fault is not None)
 
     def statuses(self) -> Counter[int | None]:
-        """Count the statuses that were answered; None is for no answer."""
+        """Count the statuses that were answered; None counts the requests without an answer."""
         return Counter(entry.status for entry in self.entries)
 
     def max_per_second(self) -> int:
-        """Give the most requests that arrived within any one second."""
+        """Return the largest number of requests that arrived within any one second."""
         recent: deque[float] = deque()
         most = 0
         for at in sorted(entry.received_at for entry in self.entries):
@@ -144,18 +221,21 @@ class Ledger:
         return most
 
     def wait_for(self, condition: Callable[[Ledger], bool], timeout: float = 5.0) -> bool:
-        """Block until the condition holds, at most `timeout` seconds; give whether it does."""
-        end = time.monotonic() + timeout
-        self._watched = True
+        """Block until the condition holds, at most `timeout` seconds. Returns whether it does."""
+        end = self._clock() + timeout
         with self._arrived:
-            while not condition(self):
-                left = end - time.monotonic()
-                if left <= 0:
-                    return False
-                self._arrived.wait(min(left, 0.05))
+            self._waiting += 1
+            try:
+                while not condition(self):
+                    left = end - self._clock()
+                    if left <= 0:
+                        return False
+                    self._arrived.wait(min(left, 0.05))
+            finally:
+                self._waiting -= 1
         return True
 
     def clear(self) -> None:
-        """Forget all entries, and start counting anew."""
+        """Forget all entries, and set the counts to 0."""
         self._entries.clear()
         self.requests = self.connections = self.dropped_idle = 0

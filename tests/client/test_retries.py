@@ -49,7 +49,7 @@ DEDUPE = Dedupe(header="Idempotency-Key", window=60)
 async def test_with_a_declared_window_an_event_fires_once_whatever_happens(fault: Fault) -> None:
     with MockRefold(rate_limit=None, dedupe=DEDUPE) as server:
         server.next(fault)
-        seconds = 0.2 if fault.action == "stall" else 5.0
+        seconds = 0.2 if fault.name == "stall_head" else 5.0
         async with server.client(rate_limit=None, retry=QUICK, idempotency=WINDOW, timeout=seconds) as client:
             receipt = await client.trigger("pipedrive", "Deal Created", {"id": 1})
         keys = [entry.idempotency_key for entry in server.ledger.entries]
