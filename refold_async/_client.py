@@ -58,7 +58,8 @@ class RefoldClient:
     :param idempotency: a declaration that the customer's workflows drop repeats. See `Idempotency`.
     :param max_connections: how many requests may be in flight; the others wait in order.
     :param verify: how to check the server's certificate: True, an `ssl.SSLContext`, or the path of a CA file.
-    :param proxy: a proxy to go through; those of the environment are used without it.
+    :param proxy: a proxy to go through; those of the environment are used without it, but never for a `base_url` on
+        this machine's loopback.
     :param extra_headers: further headers for each request.
     :param json_encoder: turns the body, a dict, into JSON bytes, in place of the standard library.
     :param hooks: callables that are given each event of `refold_async.hooks`.

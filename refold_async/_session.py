@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import ipaddress
 import os
 import ssl
 from collections.abc import Callable
@@ -69,10 +70,24 @@ def _make_session(
     own = None if isinstance(wire, str) else wire
     if own is None and not isinstance(verify, ssl.SSLContext):
         verify = httpx.create_ssl_context(verify=verify)  # one for the wire, and for proxies beside it
-    session = httpx.AsyncClient(verify=verify, limits=limits, transport=own, follow_redirects=False, **options)
+    session = httpx.AsyncClient(
+        verify=verify,
+        limits=limits,
+        transport=own,
+        follow_redirects=False,
+        trust_env=not _is_loopback(options["base_url"].host),  # no proxy reaches the loopback of this machine
+        **options,
+    )
     # Passed as `transport=`, our wire would turn off the proxies of the environment: so it takes the stock one's place.
     if wire == "pool" and type(getattr(session, "_transport", None)) is httpx.AsyncHTTPTransport:
         from .transports.pool import PoolTransport
 
         session._transport = PoolTransport(verify=verify, limits=limits)  # noqa: SLF001 - there is no public way
     return session
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

@@ -104,10 +104,11 @@ def _header(head: str, name: str) -> str | None:
 
 
 def _parameter(value: str, name: str) -> str | None:
-    """Return a parameter of a header's value, with browsers' escapes (%22, %0D, %0A) undone."""
-    match = re.search(rf';\s*{name}=(?:"([^"]*)"|([^;\s]+))', value, re.IGNORECASE)
+    """Return a parameter of a header's value, unescaped: backslashes as in HTTP, and browsers' %22, %0D and %0A."""
+    match = re.search(rf';\s*{name}=(?:"((?:[^"\\]|\\.)*)"|([^;\s]+))', value, re.IGNORECASE)
     if match is None:
         return None
     if match[1] is None:
         return match[2]
-    return match[1].replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")
+    plain = re.sub(r'\\(["\\])', r"\1", match[1])
+    return plain.replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")

@@ -140,6 +140,7 @@ class Host:
 
     def _run(self, started: Future[None]) -> None:
         loop = _Loop()
+        loop.set_debug(False)  # debug mode is for the loop under test; here it would report every broken handshake
         try:
             try:
                 loop.run_until_complete(self._listen())

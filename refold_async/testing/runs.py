@@ -50,11 +50,11 @@ class RunPlan:
     shows_tag: bool = False
     tag_field: str = "instance_tag"
     shows_payload: bool = True
-    custom_fields: tuple[str, ...] = field(default=(), converter=tuple)
+    custom_fields: tuple[str, ...] = ()
     shows_duplicates: bool = False
     order: Literal["created", "listed"] = "created"
     grows: int = 0
-    workflows: tuple[str, ...] = field(default=("Workflow 1", "Workflow 2", "Workflow 3"), converter=tuple)
+    workflows: tuple[str, ...] = ("Workflow 1", "Workflow 2", "Workflow 3")
 
 
 @define(eq=False)
@@ -267,7 +267,7 @@ class Runs:
                     ends_as="DUPLICATE" if entry.duplicate else _resolve(plan.ends, entry),
                     entry=entry,
                     event=entry.event,
-                    slug=entry.slug,
+                    slug=entry.header("slug") if entry.slug == "trigger" else entry.slug,
                     config_id=entry.config_id or entry.account,
                     instance_tag=entry.instance_tag,
                     payload=entry.payload,
