@@ -130,10 +130,11 @@ def table(found: Collection[Verdict]) -> str:
         shown = "–" if measured is None else f"{measured.median:.2f} {line.unit}"
         spread = "" if measured is None or len(measured.values) < 2 else f"{measured.low:.2f} to {measured.high:.2f}"
         rows.append((line.text, line.loop, shown, spread, f"{line.most:g}", "yes" if line.holds else "NO", line.detail))
-    return tabulate(
+    drawn: str = tabulate(
         rows,
         ("at 100 concurrent", "loop", "median", "range", "at most", "holds", "medians"),
         tablefmt="github",
         disable_numparse=True,
         colalign=("left", "left", "right", "left", "right", "left", "left"),
     )
+    return drawn
