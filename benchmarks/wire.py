@@ -1,8 +1,9 @@
-"""What is asked of the core, line by line: a ratio or a quantity, and its bar. `python -m benchmarks wire`."""
+"""What is asked of the core, line by line: a ratio or a quantity, with the most that it may be."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from math import inf
 from typing import Any, Final
 
 from attrs import evolve, frozen
@@ -10,9 +11,9 @@ from tabulate import tabulate
 
 from .contenders import LOOPS
 from .contenders.refold import NAME, with_option
-from .measurements import cost
+from .measurements import cost, memory, mock, start
 from .measurements.cost import Case
-from .results import Result, Spread
+from .results import Result, Row, Spread
 
 ROWS: Final = 3000
 OURS: Final = Case(NAME)
@@ -52,27 +53,76 @@ RATIOS: Final = (
           Case(with_option("trigger_stream"), rows=ROWS), CALLERS),
 )  # fmt: skip
 
-LINES: Final = tuple(line.key for line in RATIOS)
+
+@frozen
+class Quantity:
+    """Something that is measured by itself.
+
+    :ivar measurement: its name in the result, and `where` the fields of its rows; `what` is the field that counts.
+    :ivar least: the least of the rounds is what counts, rather than their median.
+    """
+
+    key: str
+    text: str
+    most: float
+    unit: str
+    measurement: str
+    where: dict[str, Any]
+    what: str
+    least: bool = False
+
+
+QUANTITIES: Final = (
+    Quantity("memory", "memory of a queued trigger beyond its bare task", 600, "bytes", "memory", {}, "beyond"),
+    Quantity(
+        "import",
+        f"import {NAME} beyond httpx and asyncio, least of 20",
+        20,
+        "ms",
+        "imports",
+        {"program": NAME, "after": "httpx"},
+        "cpu_ms",
+        least=True,
+    ),
+    Quantity(
+        "second-client", "RefoldClient() for the second time in a process", 1, "ms", "clients", {"program": start.SECOND},
+        "cpu_ms", least=True,
+    ),
+    Quantity(
+        "http-client", "RefoldClient() for http://", 1, "ms", "clients", {"program": start.HTTP}, "cpu_ms", least=True
+    ),
+    Quantity("mock", "MockRefold, CPU of a request with the ledger on", 20, "µs", "mock", {}, "cpu_us"),
+)  # fmt: skip
+
+QUANTITIES_OF: Final[dict[str, Callable[[], list[Row]]]] = {
+    "memory": lambda: memory.run(("asyncio",), rounds=3),
+    "imports": lambda: start.imports([NAME], rounds=20, after="httpx"),
+    "clients": lambda: start.clients(rounds=5),
+    "mock": lambda: mock.run(rounds=5, requests=5000),
+}
+LINES: Final = (*(line.key for line in RATIOS), *(line.key for line in QUANTITIES))
 
 
 @frozen
 class Verdict:
     """A line that was measured, or could not be.
 
+    :ivar value: the number that is held against the bar; infinite where nothing was measured.
     :ivar detail: what was divided, or why it was not measured.
     """
 
     text: str
     loop: str
     measured: Spread | None
+    value: float
     most: float
     unit: str
     detail: str
 
     @property
     def holds(self) -> bool:
-        """Whether the median keeps to the bar."""
-        return self.measured is not None and self.measured.median <= self.most
+        """Whether what counts keeps to the bar."""
+        return self.value <= self.most
 
 
 def cases(keys: Collection[str], loops: Collection[str]) -> list[Case]:
@@ -96,11 +146,15 @@ def measure(
     counted: bool,
     say: Callable[[str], object],
 ) -> Result:
-    """Measure what the lines need: CPU time, or instructions."""
+    """Measure what the lines need: CPU time and quantities, or instructions only."""
     needed = cases(keys, loops)
     if counted:
         return Result(rows={"instructions": list(cost.instructions(needed, say))})
-    return Result(rows={"cost": cost.run(needed, rounds=rounds, seconds=seconds, say=say)})
+    found = {"cost": cost.run(needed, rounds=rounds, seconds=seconds, say=say)} if needed else {}
+    for name in dict.fromkeys(line.measurement for line in QUANTITIES if line.key in keys):
+        say(f"{name} …")
+        found[name] = QUANTITIES_OF[name]()
+    return Result(rows=found)
 
 
 def verdicts(result: Result, keys: Collection[str], *, counted: bool = False) -> Iterator[Verdict]:
@@ -119,7 +173,15 @@ def verdicts(result: Result, keys: Collection[str], *, counted: bool = False) ->
                     (row["failed"] for _, row in result.failures() if any(row.items() >= s.items() for s in sides)),
                     "not installed",
                 )
-            yield Verdict(line.text, loop, result.ratio(measurement, what, *sides), line.most, "×", detail)
+            ratio = result.ratio(measurement, what, *sides)
+            yield Verdict(line.text, loop, ratio, ratio.median if ratio else inf, line.most, "×", detail)
+    for quantity in (each for each in QUANTITIES if each.key in keys and each.measurement in result.rows):
+        spread = result.spread(quantity.measurement, quantity.what, **quantity.where)
+        value = inf if spread is None else spread.low if quantity.least else spread.median
+        detail = (
+            "" if spread else next(row["failed"] for name, row in result.failures() if name == quantity.measurement)
+        )
+        yield Verdict(quantity.text, "", spread, value, quantity.most, quantity.unit, detail)
 
 
 def table(found: Collection[Verdict]) -> str:
@@ -127,14 +189,21 @@ def table(found: Collection[Verdict]) -> str:
     rows: list[Any] = []
     for line in found:
         measured = line.measured
-        shown = "–" if measured is None else f"{measured.median:.2f} {line.unit}"
-        spread = "" if measured is None or len(measured.values) < 2 else f"{measured.low:.2f} to {measured.high:.2f}"
+        shown = "–" if measured is None else f"{figure(line.value)} {line.unit}"
+        spread = (
+            "" if measured is None or len(measured.values) < 2 else f"{figure(measured.low)} to {figure(measured.high)}"
+        )
         rows.append((line.text, line.loop, shown, spread, f"{line.most:g}", "yes" if line.holds else "NO", line.detail))
     drawn: str = tabulate(
         rows,
-        ("at 100 concurrent", "loop", "median", "range", "at most", "holds", "medians"),
+        ("at 100 concurrent", "loop", "measured", "range", "at most", "holds", "medians"),
         tablefmt="github",
         disable_numparse=True,
         colalign=("left", "left", "right", "left", "right", "left", "left"),
     )
     return drawn
+
+
+def figure(value: float) -> str:
+    """Write a number with three digits, or all before its point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value < 1 else f"{value:.{2 - (value >= 10)}f}"
