@@ -74,23 +74,12 @@ class Quantity:
 
 QUANTITIES: Final = (
     Quantity("memory", "memory of a queued trigger beyond its bare task", 600, "bytes", "memory", {}, "beyond"),
-    Quantity(
-        "import",
-        f"import {NAME} beyond httpx and asyncio, least of 20",
-        20,
-        "ms",
-        "imports",
-        {"program": NAME, "after": "httpx"},
-        "cpu_ms",
-        least=True,
-    ),
-    Quantity(
-        "second-client", "RefoldClient() for the second time in a process", 1, "ms", "clients", {"program": start.SECOND},
-        "cpu_ms", least=True,
-    ),
-    Quantity(
-        "http-client", "RefoldClient() for http://", 1, "ms", "clients", {"program": start.HTTP}, "cpu_ms", least=True
-    ),
+    Quantity("import", f"import {NAME} beyond httpx and asyncio, least of 20", 20, "ms",
+             "imports", {"program": NAME, "after": "httpx"}, "cpu_ms", least=True),
+    Quantity("second-client", "RefoldClient() for the second time in a process", 1, "ms",
+             "clients", {"program": start.SECOND}, "cpu_ms", least=True),
+    Quantity("http-client", "RefoldClient() for http://", 1, "ms",
+             "clients", {"program": start.HTTP}, "cpu_ms", least=True),
     Quantity("mock", "MockRefold, CPU of a request with the ledger on", 20, "µs", "mock", {}, "cpu_us"),
 )  # fmt: skip
 
