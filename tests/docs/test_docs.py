@@ -21,6 +21,8 @@ from refold_async.testing import MockRefold
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 KEY = "tk_your_key"
+SELF_CONTAINED = {"index.md", "testing.md", "tutorial.md", "webhooks.md", "README.md"}
+"""Pages whose examples have servers of their own, need none, or are tested with what they print."""
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -33,7 +35,27 @@ def in_pytest(source: str, folder: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=50, check=False)
     assert done.returncode == 0, done.stdout
-    assert f"{len(re.findall('async def test_', source))} passed" in done.stdout
+    assert f"{len(re.findall('def test_', source))} passed" in done.stdout
+
+
+def with_outputs(page: Path) -> list[tuple[str, str]]:
+    """Return the programs that are followed by what they print."""
+    pattern = r"^```python\n(.*?)^```$(?:(?!^```).)*?^```text\n(.*?)^```$"
+    return re.findall(pattern, page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if with_outputs(page)], ids=lambda page: page.name)
+def test_programs_print_what_their_page_shows(page: Path, tmp_path: Path) -> None:
+    with MockRefold(rate_limit=None, api_key=KEY) as server:
+        settings = {"REFOLD_API_KEY": KEY, "REFOLD_BASE_URL": server.url, "REFOLD_LINKED_ACCOUNT_ID": "acct_1"}
+        for source, output in with_outputs(page):
+            program = tmp_path / "program.py"
+            program.write_text(source)
+            command = [sys.executable, "-W", "error", str(program)]
+            env = {**os.environ, **settings}
+            done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False, env=env)
+            assert done.returncode == 0, done.stderr
+            assert done.stdout == output
 
 
 @pytest.mark.asyncio
@@ -44,7 +66,10 @@ async def test_examples_in_python(page: Path, monkeypatch: pytest.MonkeyPatch, t
         for name, value in settings.items():
             monkeypatch.setenv(f"REFOLD_{name}", value)
         names: dict[str, Any] = {"__name__": "example"}
+        shown = {source for source, _ in with_outputs(page)}
         for source in blocks(page, "python"):
+            if source in shown:  # it has a test of its own
+                continue
             code = compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
             if "def test_" in source:
                 exec(source, names)
@@ -55,7 +80,7 @@ async def test_examples_in_python(page: Path, monkeypatch: pytest.MonkeyPatch, t
                 result = eval(code, names)
                 if inspect.isawaitable(result):
                     await result
-        if page.name not in ("testing.md", "webhooks.md"):  # which have servers of their own, or need none
+        if page.name not in SELF_CONTAINED:
             assert server.ledger.fired, "the examples never reached the server"
         assert {entry.status for entry in server.ledger.entries} <= {200}
 
