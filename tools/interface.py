@@ -1,9 +1,9 @@
 """The record of the public interface: names, signatures, fields and the command line's options, as text.
 
     python -m tools.interface            # print it
-    python -m tools.interface --write    # write it to tests/docs/interface.txt (`make interface`)
+    python -m tools.interface --write    # write it to tests/docs/interface/, a file for each module (`make interface`)
 
-A test compares the file with the code, so that a change of the interface is seen in review.
+A test compares the files with the code, so that a change of the interface is seen in review.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from __future__ import annotations
 import enum
 import inspect
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from .public_names import fields, homes, kind, members
 
-RECORD = Path(__file__).parent.parent / "tests" / "docs" / "interface.txt"
+RECORD = Path(__file__).parent.parent / "tests" / "docs" / "interface"
+HEAD = "# The public interface, as `make interface` writes it. A line that changes here is a change for users.\n"
 
 
 def text_of(annotation: Any) -> str:
@@ -101,16 +103,14 @@ def class_lines(name: str, cls: type) -> Iterator[str]:
         yield f"    {member(member_name, value, cls)}"
 
 
-def python_lines() -> Iterator[str]:
-    """Yield the lines of every public name in Python."""
-    for name, value in homes().items():
-        if inspect.isclass(value):
-            yield from class_lines(name, value)
-        elif inspect.isroutine(value):
-            prefix = "async " if inspect.iscoroutinefunction(value) else ""
-            yield f"{prefix}function {name}{signature(value)}"
-        else:
-            yield f"data {name}"
+def lines_of(name: str, value: Any) -> Iterator[str]:
+    """Yield the lines of one public name."""
+    if inspect.isclass(value):
+        yield from class_lines(name, value)
+    elif inspect.isroutine(value):
+        yield f"{'async ' if inspect.iscoroutinefunction(value) else ''}function {name}{signature(value)}"
+    else:
+        yield f"data {name}"
 
 
 def command_lines() -> Iterator[str]:
@@ -130,14 +130,32 @@ def command_lines() -> Iterator[str]:
             yield f"    {names}{marks}{default}"
 
 
-def record() -> str:
-    """Return the whole record."""
-    head = "# The public interface, as `make interface` writes it. A line that changes here is a change for users.\n"
-    return head + "\n".join([*python_lines(), *command_lines()]) + "\n"
+def record() -> dict[str, str]:
+    """Return the whole record: the text of each file, by its name."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name, value in homes().items():
+        found[f"{name.rpartition('.')[0]}.txt"] += lines_of(name, value)
+    found["command-line.txt"] = list(command_lines())
+    return {name: HEAD + "".join(f"{line}\n" for line in lines) for name, lines in found.items()}
+
+
+def recorded() -> dict[str, str]:
+    """Return the record as it was written last."""
+    return {path.name: path.read_text() for path in RECORD.glob("*.txt")}
+
+
+def write() -> None:
+    """Write the record, and remove the files of modules that are gone."""
+    RECORD.mkdir(exist_ok=True)
+    found = record()
+    for name in recorded().keys() - found.keys():
+        (RECORD / name).unlink()
+    for name, text in found.items():
+        (RECORD / name).write_text(text)
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--write"]:
-        RECORD.write_text(record())
+        write()
     else:
-        sys.stdout.write(record())
+        sys.stdout.write("\n".join(record().values()))
