@@ -56,7 +56,7 @@ def try_sdist(sdist: Path, folder: Path, arguments: list[str]) -> None:
         archive.extractall(folder, filter="data")
     source = folder / sdist.name.removesuffix(".tar.gz")
     python = venv(folder / "sdist-venv")
-    install(python, "-e", ".[cli,testing]", "--group", "test", cwd=source)
+    install(python, "-e", ".[cli,testing]", "--group", "dev", cwd=source)
     run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments, cwd=source)
 
 
