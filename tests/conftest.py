@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 from collections.abc import Iterator
 
 import pytest
 
 from refold_async.testing import MockRefold
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Expect the tests marked `not_yet(kind, but=pattern)` to fail, except parameters whose id the pattern matches.
+
+    They hold promises that the library does not keep yet; the fix takes the mark off. One that passes fails the run.
+    """
+    for item in items:
+        for mark in item.iter_markers("not_yet"):
+            holds = mark.kwargs.get("but")
+            parameters = item.name.partition("[")[2]
+            if holds is None or not re.search(holds, parameters):
+                item.add_marker(pytest.mark.xfail(strict=True, reason=f"kind {mark.args[0]}: not kept yet"))
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from refold_async import RetryPolicy
+from refold_async import Receipt, RefoldError, RetryPolicy
 
 QUICK = RetryPolicy(base_delay=0.001, throttled_base_delay=0.001, max_delay=0.002)
 """Retries that a test need not wait for."""
@@ -137,3 +137,11 @@ class VirtualTime:
             await self.settle()
         if until < float("inf"):
             self.now = max(self.now, until)
+
+
+async def ending(call: Awaitable[Receipt]) -> Receipt | RefoldError:
+    """Return how a call ended: its receipt or its error. Whatever else it raises is raised."""
+    try:
+        return await call
+    except RefoldError as error:
+        return error
