@@ -99,7 +99,6 @@ def test_retries_of_a_batch_against_503s_stay_within_the_budget(backend: str, hi
     run(backend, main)
 
 
-@pytest.mark.not_yet(6)
 @pytest.mark.asyncio
 @pytest.mark.parametrize(
     "retry",
