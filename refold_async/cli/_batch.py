@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ from ._check import check_rows
 from ._csv import Csv
 from ._exits import EXIT_USAGE
 from ._input import Input, InputError
-from ._input_options import InputFormat, InputOptions
+from ._input_options import InputOptions
 from ._journal import Journal, place_of
 from ._jsonl import JsonLines
 from ._options import ClientOptions, JournalOptions, OutputOptions, PaceOptions, command_of
 from ._progress import Progress
+from ._reading import InputFormat, Reading
 from ._records import Constants, Format
 from ._recovery import JournalError
 from ._run import Run
@@ -63,18 +65,19 @@ class BatchCommand:
         """
         self.journal.check()
         limiter = self.pace.make_limiter()
+        reading = self.rows.make_reading()
         client = self._make_client(limiter)
         constants = Constants(slug=self.rows.slug, event=self.rows.event, instance_tag=self.rows.instance_tag)
         source_input = Input.open(self.rows.file)
         journal: Journal | None = None
         try:
-            journal = self._open_journal(client, constants, source_input.name)
+            journal = self._open_journal(client, constants, reading, source_input.name)
             table = Table() if journal is None else journal.table
-            source = self._make_source(client, constants, source_input, table)
+            source = self._make_source(client, constants, reading, source_input, table)
             _print_beforehand(source_input, journal)
             source.compare()
             if self.rows.dry_run:
-                return check_rows(source, self.output.as_json)
+                return check_rows(source, partial(access.as_sent, client), self.output.as_json)
             run = Run(
                 source,
                 table,
@@ -104,14 +107,16 @@ class BatchCommand:
             verify=True if self.client.cacert is None else str(self.client.cacert),
         )
 
-    def _open_journal(self, client: RefoldClient, constants: Constants, source: str) -> Journal | None:
+    def _open_journal(
+        self, client: RefoldClient, constants: Constants, reading: Reading, source: str
+    ) -> Journal | None:
         path = self.journal.journal_path
         if path is None:
             return None
         _print_if_long(path)
         return Journal.open(
             path,
-            settings=_settings_of(client, constants),
+            settings=_settings_of(client, constants, reading),
             base_url=str(client.session.base_url),
             place=place_of(self.client.make_idempotency()),
             source=source,
@@ -120,14 +125,16 @@ class BatchCommand:
             read_only=self.rows.dry_run,
         )
 
-    def _make_source(self, client: RefoldClient, constants: Constants, source_input: Input, table: Table) -> Source:
+    def _make_source(
+        self, client: RefoldClient, constants: Constants, reading: Reading, source_input: Input, table: Table
+    ) -> Source:
         again = Again(
             ambiguous=self.journal.resend_ambiguous,
             rejected=self.journal.resend_rejected,
             idempotency=self.client.make_idempotency(),
         )
-        form = _format(self.rows.input_format, self.rows.file, constants)
-        return Source(source_input, form, constants, access.check(client), table, again)
+        form = _format(reading, constants, with_digests=self.journal.journal_path is not None)
+        return Source(source_input, form, constants, access.check(client), table, again, reading)
 
     def _send(self, run: Run, client: RefoldClient) -> int:
         """Send it all, print what came of it, and return the code for that."""
@@ -184,13 +191,13 @@ def _credential(dry_run: bool) -> dict[str, Any]:
     return {}
 
 
-def _settings_of(client: RefoldClient, constants: Constants) -> str:
+def _settings_of(client: RefoldClient, constants: Constants, reading: Reading) -> str:
     """Return a digest of what the rows that do not say so themselves have in common."""
-    common = (constants.slug, constants.event, constants.instance_tag, *access.account_of(client))
+    common = (constants.slug, constants.event, constants.instance_tag, *access.account_of(client), *reading.meaning)
     return hashlib.blake2b(json.dumps(common).encode(), digest_size=16).hexdigest()
 
 
-def _format(chosen: InputFormat | None, file: str, constants: Constants) -> Format:
-    if chosen is None:
-        chosen = InputFormat.CSV if Path(file).suffix.lower() == ".csv" else InputFormat.JSONL
-    return Csv(constants) if chosen is InputFormat.CSV else JsonLines()
+def _format(reading: Reading, constants: Constants, *, with_digests: bool) -> Format:
+    if reading.format is InputFormat.CSV:
+        return Csv(constants, reading, with_digests=with_digests)
+    return JsonLines(with_digests=with_digests)

@@ -17,6 +17,18 @@ def check(client: RefoldClient) -> Callable[[Trigger], Any]:
     return client._caller.encode  # noqa: SLF001
 
 
+def as_sent(client: RefoldClient, trigger: Trigger) -> dict[str, Any]:
+    """Return the request that a trigger would be, without the credential.
+
+    :raises InvalidTriggerError: for a trigger that could not be sent.
+    """
+    url, headers, message = client._caller.encode(trigger)  # noqa: SLF001
+    shown = ("linked_account_id", "config_id")
+    ids = {name: headers[name] for name in shown if name in headers}
+    more = {name: value for name, value in message.headers if name.lower() not in ("content-type", "content-length")}
+    return {"method": "POST", "url": str(url), "headers": {**ids, **more}, "body": message.body.decode()}
+
+
 def account_of(client: RefoldClient) -> tuple[str | None, str | None]:
     """Return the linked account and the configuration of rows that name none."""
     settings = client._caller.settings  # noqa: SLF001

@@ -1,153 +1,259 @@
-"""Comma-separated values."""
+"""Comma-separated values, whatever separates them."""
 
 from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from attrs import define, field
+from attrs import define
 
-from ._input import LONGEST_LINE, TOO_LONG, InputError, Lines
-from ._records import COLUMNS, Constants, Record, RowError, decode, digest_of, parse_json, too_long
+from ._cells import HeaderError, Mapper
+from ._header import DELIMITERS, Header, is_separator_line, read_header
+from ._input import LONGEST_LINE, InputError
+from ._lines import Lines
+from ._reading import Reading
+from ._records import Constants, Record, digest_of
+
+_CURE = (
+    "Put cells with commas, quotes or line breaks in quotes, and double the quotes inside them. For another way of "
+    "writing them, save it as CSV UTF-8 from a spreadsheet"
+)
+
+_NOTHING = re.compile("")
 
 
 @define(eq=False)
 class Csv:
-    """Comma-separated values with a header. The columns of `COLUMNS` mean what they say; the others are the payload.
+    """Tables with a header. The columns of `COLUMNS` mean what they say; the others are the payload.
 
-    :ivar columns: the names in the header, which is where the lines begin with the first; None until it was read.
-    :ivar constants: what columns need not be there for.
+    :ivar header: None until it was read.
     """
 
     constants: Constants
-    columns: list[str] | None = None
+    _reading: Reading
+    header: Header | None = None
+    with_digests: bool = True
+    repeated_headers: int = 0
     beginning = "line 1 should name the columns, as in slug,event,payload, and the rows come after it"
+    _mapper: Mapper | None = None
+    _seed: bytes = b""
+    _plain: re.Pattern[str] = _NOTHING
 
     def records(self, lines: Lines) -> Iterator[Record]:
-        csv.field_size_limit(LONGEST_LINE)
-        texts = _Texts(lines)
-        reader = csv.reader(texts, strict=True)
-        if lines.number == 0:
-            self.columns = None
-        seed = b"" if self.columns is None else _seed(self.columns)
-        while True:
-            texts.begin()
-            cells: list[str] = []
-            problem = None
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                problem = (
-                    f"not CSV: {error}. Put cells with commas, quotes or line breaks in quotes, and double the quotes "
-                    "inside them"
-                )
-            problem = texts.problem or problem
-            if not cells and problem is None:  # a blank line
-                continue
-            if self.columns is None:
-                self.columns = self._header(f"{lines.name}, line {texts.first}, the header: ", cells, problem)
-                seed = _seed(self.columns)
-                continue
-            yield Record(texts.first, lines.offset, digest_of(seed + _seed(cells)), cells, problem)
+        """Yield the records: neither blank rows, nor the header where it is repeated.
 
-    def _header(self, where: str, cells: list[str], problem: str | None) -> list[str]:
-        names = [cell.strip() for cell in cells]
-        if problem is not None:
-            raise InputError(where + problem)
-        if "" in names:
-            raise InputError(f"{where}column {names.index('') + 1} has no name")
-        twice = [name for name in names if names.count(name) > 1]
-        if twice:
-            raise InputError(f"{where}the column {twice[0]!r} is there twice: rename or remove one")
-        for name in names:
-            plain = name.lower().replace(" ", "_").replace("-", "_")
-            if name not in COLUMNS and plain in COLUMNS:
-                raise InputError(f"{where}the column {name!r} must be spelled {plain!r}")
+        :raises InputError: where the header makes no sense.
+        """
+        csv.field_size_limit(LONGEST_LINE)
+        texts = iter(lines)
+        header = read_header(lines, texts, self._reading.delimiter)
+        if header is None:
+            return
+        self._use(lines, header)
+        self.repeated_headers = 0
+        taken = lines.taken
+        taken.clear()
+        reader = csv.reader(texts, strict=True, delimiter=header.delimiter)
+        width, first = len(header.names), lines.number + 1
+        unusual = {"", *header.names}  # a first cell that may begin a blank row, or another header
+        while True:
+            problem: str | None = None
+            try:
+                for cells in reader:
+                    number = lines.number
+                    if (
+                        lines.problem is not None
+                        or lines.has_other_end
+                        or number != first
+                        or len(cells) != width
+                        or cells[0] in unusual
+                        or cells[0].isspace()
+                    ):
+                        break
+                    taken.clear()
+                    first = number + 1
+                    yield Record(number, lines.offset, self._digest(cells), cells)
+                else:
+                    return
+            except csv.Error as error:
+                cells, problem = [], self._words_for(error, lines)
+            yield from self._look_closely(lines, first, cells, problem)
+            first = lines.number + 1
+
+    def _use(self, lines: Lines, header: Header) -> None:
+        where = f"{lines.name}, line {lines.number}, the header: "
         for name in ("slug", "event"):
-            if name not in names and getattr(self.constants, name) is None:
-                other = "commas between them" if len(names) == 1 and (";" in names[0] or "\t" in names[0]) else "it"
+            if name not in header.names and getattr(self.constants, name) is None:
                 raise InputError(
-                    f"{where}there is no column {name!r}, only {', '.join(names)}. "
-                    f"Add {other}, or give one for all rows with --{name}"
+                    f"{where}there is no column {name!r}, only {', '.join(header.names)}. "
+                    f"Add it, or give one for all rows with --{name}"
                 )
-        return names
+        try:
+            self._mapper = Mapper.of(header.names, self._reading.types, self._reading.empty)
+        except HeaderError as error:
+            raise InputError(f"{where}{error}") from error
+        self.header, self._seed, self._plain = header, _seed(header.names), _plain_row(header.delimiter)
+
+    def _words_for(self, error: csv.Error, lines: Lines) -> str:
+        if str(error) == "unexpected end of data":
+            return "a quote in it is never closed"
+        if "field larger" in str(error):
+            return f"a quote in it is not closed within {LONGEST_LINE // 1024 // 1024} MiB"
+        if "new-line character" in str(error):
+            return (
+                "not CSV: it has another line end inside of it than the lines around it. Save the file with one kind "
+                "of line end, or put cells with line breaks in quotes"
+            )
+        return f"not CSV: {error}. {_CURE}"
+
+    def _look_closely(self, lines: Lines, first: int, cells: list[str], problem: str | None) -> Iterator[Record]:
+        """Yield the record of what is not one plain line with as many cells as the header."""
+        header = self.header
+        assert header is not None
+        taken = lines.taken[:]
+        lines.taken.clear()
+        found, last = lines.take_problem(), lines.number
+        problem = found or problem
+        if problem is None and lines.has_other_end:
+            problem = (
+                "it ends in another way than the first line does, and what is left over may belong to its last cell: "
+                "save the file with one kind of line end, as with dos2unix"
+            )
+        if problem is None:
+            if not any(cells):
+                return
+            if self._is_header(taken[-1], cells):
+                self.repeated_headers += 1
+                return
+            problem = self._count(cells)
+        if len(taken) < 2:
+            yield self._record(lines, last, cells, problem)
+            return
+        yield from self._spread(lines, taken, cells, first, problem)
+
+    def _is_header(self, line: str, cells: list[str]) -> bool:
+        assert self.header is not None
+        names = [cell.strip().removeprefix("\ufeff") for cell in cells]
+        while names and not names[-1]:
+            names.pop()
+        return names == self.header.names or is_separator_line(line)
+
+    def _count(self, cells: list[str]) -> str | None:
+        """Say what is wrong with how many cells there are; empty ones may follow."""
+        header = self.header
+        assert header is not None
+        width = len(header.names)
+        names = {cell.strip() for cell in cells if cell}
+        if len(names) > 1 and names <= set(header.names):
+            return (
+                "it looks like another header: were two files with different columns put together? Send them one by one"
+            )
+        if not any(cell.strip() for cell in cells):
+            return "there are only spaces in it: remove it"
+        if len(cells) < width or any(cells[width:]):
+            if width < len(cells) <= header.width:
+                return f"cell {len(cells)} is in a column without a name: name it in the header, or remove the cell"
+            name = DELIMITERS.get(header.delimiter, repr(header.delimiter))
+            return f"it has {len(cells)} cells, and the header {width}: is a cell with a {name} in it without quotes?"
+        return None
+
+    def _spread(
+        self, lines: Lines, taken: list[str], cells: list[str], first: int, problem: str | None
+    ) -> Iterator[Record]:
+        """Yield the records of a row that reaches over several lines, which may well be several rows.
+
+        A quote that is never closed takes in what follows, up to the next quote. If each of the other lines is a row by
+        itself, only the first line is bad. Else nobody can tell where rows begin again, and nothing is skipped.
+        """
+        header = self.header
+        assert header is not None
+        last, count = first + len(taken) - 1, len(taken)
+        row_like = sum(self._is_row_like(line) for line in taken)
+        is_suspicious = row_like * 2 > count and not self._reading.multiline_cells
+        if problem is None and not is_suspicious:
+            yield self._record(lines, first, cells, last=last)
+            return
+        reach = f"read as one row, it reaches to line {last} ({count:,} lines)"
+        if problem is None:
+            problem = (
+                f"{reach}, and most of these look like rows: is there a quote in line {first} that is not closed, or "
+                "one too many? If cells do hold such lines, say --multiline-cells"
+            )
+        else:
+            problem = f"{problem}; {reach}"
+        others = [self._alone(line) for line in taken[1:]]
+        if None in others:
+            is_whole = row_like == 0 and bool(cells)
+            yield self._record(lines, first, cells, problem, last=last, is_skippable=is_whole)
+            return
+        yield self._record(lines, first, [], problem)
+        for number, row in enumerate(others, first + 1):
+            if row and any(row):
+                yield self._record(lines, number, row)
+
+    def _is_row_like(self, line: str) -> bool:
+        """Whether a line has as many delimiters as the header, and no space after them, as they have in a sentence."""
+        assert self.header is not None
+        delimiter, width = self.header.delimiter, self.header.width
+        count = line.count(delimiter)
+        return width > 1 and len(self.header.names) - 1 <= count <= width - 1 and delimiter + " " not in line
+
+    def _alone(self, line: str) -> list[str] | None:
+        """Read a line as a row; None if it is not plainly one."""
+        header = self.header
+        assert header is not None
+        if header.width == 1:
+            return None
+        try:
+            rows = list(csv.reader([line], strict=True, delimiter=header.delimiter))
+        except csv.Error:
+            return None
+        cells = rows[0] if rows else []
+        width = len(header.names)
+        if not line.strip() or not any(cells):
+            return []
+        if len(cells) < width or any(cells[width:]) or self._is_header(line, cells):
+            return None
+        return cells[:width] if self._plain.fullmatch(line) else None
+
+    def _record(
+        self,
+        lines: Lines,
+        line: int,
+        cells: list[str],
+        problem: str | None = None,
+        *,
+        last: int = 0,
+        is_skippable: bool = True,
+    ) -> Record:
+        """Make a record; cells beyond the header's are empty, or there is a problem."""
+        assert self.header is not None
+        digest = self._digest(cells)
+        cells = cells[: len(self.header.names)]
+        return Record(line, lines.offset, digest, cells, problem, last=last, is_skippable=is_skippable)
+
+    def _digest(self, cells: list[str]) -> bytes:
+        return digest_of(self._seed + _seed(cells)) if self.with_digests else b""
 
     def fields(self, record: Record) -> dict[str, Any]:
-        assert self.columns is not None
-        cells: list[str] = record.content
-        if len(cells) != len(self.columns):
-            raise RowError(
-                f"it has {len(cells)} cells, and the header {len(self.columns)}: "
-                "is a cell with a comma in it without quotes?"
-            )
-        found: dict[str, Any] = {}
-        others: dict[str, Any] = {}
-        for name, cell in zip(self.columns, cells, strict=True):
-            if name not in COLUMNS:
-                others[name] = cell
-            elif cell:
-                found[name] = cell
-        if "payload" in found:
-            try:
-                found["payload"] = parse_json(found["payload"])
-            except RowError as error:
-                raise RowError(f"the cell payload is {error}") from error
-        if others:
-            found["payload"] = self._merged(found.get("payload"), others)
-        return found
+        """Take a record apart.
 
-    @staticmethod
-    def _merged(payload: Any, others: dict[str, Any]) -> Any:
-        if payload is None:
-            return others
-        if not isinstance(payload, dict):
-            return payload
-        both = payload.keys() & others.keys()
-        if both:
-            raise RowError(
-                f"{min(both)!r} is a column and also in the cell payload: remove one, so that it is clear which counts"
-            )
-        return payload | others
+        :raises RowError: where a cell is not what it should be.
+        """
+        assert self._mapper is not None
+        return self._mapper.fields(record.content)
+
+
+def _plain_row(delimiter: str) -> re.Pattern[str]:
+    """Return a pattern for lines whose quotes are all at the ends of cells, or doubled inside of quoted ones."""
+    between = re.escape(delimiter)
+    cell = rf'(?:"(?:[^"]|"")*"|[^"{between}\r\n]*)'
+    return re.compile(rf"{cell}(?:{between}{cell})*[\r\n]*")
 
 
 def _seed(cells: Iterable[str]) -> bytes:
-    """Give the cells as bytes that no other cells have."""
-    return json.dumps(cells).encode()
-
-
-@define(eq=False)
-class _Texts(Iterator[str]):
-    """The lines of CSV as text. `csv` may take several of them for one record.
-
-    :ivar first: the number of the record's first line.
-    :ivar problem: what is wrong with one of its lines.
-    """
-
-    _lines: Lines
-    first: int = 0
-    problem: str | None = None
-    _raw: Iterator[bytes] = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._raw = iter(self._lines)
-
-    def begin(self) -> None:
-        """Begin another record."""
-        self.first = 0
-        self.problem = None
-
-    def __next__(self) -> str:
-        raw = next(self._raw)
-        self.first = self.first or self._lines.number
-        if raw is TOO_LONG:
-            self.problem = too_long()
-            return ""
-        try:
-            return decode(raw) + "\n"
-        except RowError as error:
-            self.problem = str(error)
-            return raw.decode(errors="replace") + "\n"  # so that the record keeps its shape
+    """Return the cells as bytes that no other cells have."""
+    return json.dumps(list(cells)).encode()

@@ -1,4 +1,4 @@
-"""Where a batch's rows come from: a file or standard input, as lines, each as soon as it is there."""
+"""The bytes of a batch's input: a file or standard input, each chunk as soon as it is there."""
 
 from __future__ import annotations
 
@@ -8,21 +8,17 @@ import select
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from pathlib import Path
 from typing import IO, Any
 
 from attrs import define, field
 
 CHUNK = 65_536
 LONGEST_LINE = 16 * 1024 * 1024
-"""Bytes. Refold takes 3 MB; in JSON that is all escapes, it is 9 to 18."""
-
-TOO_LONG = b"<too long>"
-"""Stands, as this very object, for a line that was too long to be kept."""
+"""Characters. Refold takes 3 MB; in JSON that is all escapes, it is 9 to 18."""
 
 STANDARD_INPUT = "standard input"
-
-_BOM = b"\xef\xbb\xbf"
 
 
 class InputError(Exception):
@@ -31,7 +27,10 @@ class InputError(Exception):
 
 @define(eq=False)
 class Input:
-    """An open input, read once, or from some place on a second time.
+    """An open input, read once, or again from its start.
+
+    A regular file is looked at after each read: a file that was written while it was read holds rows of two exports,
+    and may hold one of neither.
 
     :ivar name: as it is shown.
     :ivar size: in bytes; None where that is not known.
@@ -42,6 +41,9 @@ class Input:
     size: int | None
     _start: int | None
     """Where a regular file's first byte is for us; None for what cannot be read twice."""
+    _path: str | None = None
+    _before: tuple[int, ...] | None = None
+    """What a regular file looked like when it was opened."""
     _kept: IO[bytes] | None = None
     _replaying: bool = False
 
@@ -64,7 +66,8 @@ class Input:
         if not stat.S_ISREG(status.st_mode):
             return cls(name, raw, None, None)
         start = raw.tell()
-        return cls(name, raw, max(0, status.st_size - start), start)
+        size = max(0, status.st_size - start)
+        return cls(name, raw, size, start, None if path == "-" else path, _look_of(status))
 
     @property
     def is_terminal(self) -> bool:
@@ -72,9 +75,10 @@ class Input:
         return bool(self._raw.isatty())
 
     def read(self) -> bytes:
-        """Give what is there, at most 64 KiB, and wait where there is nothing; empty at the end.
+        """Return what is there, at most 64 KiB, and wait where there is nothing; empty at the end.
 
         :raises OSError: when reading fails.
+        :raises InputError: when a regular file was changed since it was opened.
         """
         if self._replaying:
             assert self._kept is not None
@@ -88,12 +92,47 @@ class Input:
             select.select([self._raw], [], [])
         if self._kept is not None:
             self._kept.write(chunk)
+        if self._before is not None:
+            self._look()
         return bytes(chunk)
 
+    def _look(self) -> None:
+        """Compare the file with what it was: this one, and the one that has its name now."""
+        now = _look_of(os.fstat(self._raw.fileno()))
+        if now == self._before and self._path is not None:
+            try:
+                named = Path(self._path).stat()
+            except OSError:  # removed: what is open stays as it is
+                return
+            now = _look_of(named)
+        if now != self._before:
+            raise InputError(
+                f"{self.name} was written while it was read: what comes next may belong to another export. "
+                "Nothing more was sent. Wait until the file is complete, or copy it and use the copy"
+            )
+
     def keep(self) -> None:
-        """Remember what is read from here on, in a file without a name, unless the input can be read twice."""
+        """Remember what is read from here on, in a file without a name, unless the input can be read twice.
+
+        :raises InputError: when there is no place for such a file.
+        """
         if self._start is None:
-            self._kept = tempfile.TemporaryFile()  # noqa: SIM115 - closed once it was read again
+            try:
+                self._kept = tempfile.TemporaryFile()  # noqa: SIM115 - closed once it was read again
+            except OSError as error:
+                raise InputError(
+                    f"{self.name} must be read twice to resume, and there is no temporary folder for it "
+                    f"({error.strerror}). Save the rows to a file and name that, or set TMPDIR"
+                ) from error
+
+    def rewind(self) -> None:
+        """Read again from the first byte; `keep` was called before that was read."""
+        if self._start is not None:
+            self._raw.seek(self._start)
+        else:
+            assert self._kept is not None
+            self._kept.seek(0)
+            self._replaying = True
 
     def close(self) -> None:
         """Close it, unless it is standard input."""
@@ -102,18 +141,13 @@ class Input:
         if self._kept is not None:
             self._kept.close()
 
-    def go_back(self, offset: int) -> None:
-        """Read again from this place on, counted from the first byte; `keep` was called before that was read."""
-        if self._start is not None:
-            self._raw.seek(self._start + offset)
-        else:
-            assert self._kept is not None
-            self._kept.seek(offset)
-            self._replaying = True
+
+def _look_of(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _standard_input() -> Any:
-    """Give standard input unbuffered: a thread that waits in the buffered one cannot be left behind at exit."""
+    """Return standard input unbuffered: a thread that waits in the buffered one cannot be left behind at exit."""
     try:
         descriptor = sys.stdin.fileno()
     except (io.UnsupportedOperation, AttributeError):
@@ -122,54 +156,24 @@ def _standard_input() -> Any:
 
 
 @define(eq=False)
-class Lines:
-    """The lines of an input, without their line feeds.
+class Counted:
+    """An input whose bytes are counted as they are read.
 
-    :ivar number: of the line that was given last, counted from 1.
-    :ivar offset: where it ends, in bytes.
+    :ivar count: how many were read.
+    :ivar before_read: called before it may have to wait for more.
     """
 
-    _input: Input
-    number: int = 0
-    offset: int = 0
+    source: Input
     before_read: Callable[[], None] = field(default=lambda: None)
+    count: int = 0
 
-    @property
-    def name(self) -> str:
-        """The name of the input, as it is shown."""
-        return self._input.name
+    def read(self) -> bytes:
+        """Return the next chunk; empty at the end.
 
-    def __iter__(self) -> Iterator[bytes]:
-        parts: list[bytes] = []
-        held = 0
-        while chunk := self._read():
-            *ended, rest = chunk.split(b"\n")
-            for line in ended:
-                if parts:
-                    parts.append(line)
-                    held += len(line)
-                    line = b"".join(parts) if held <= LONGEST_LINE else TOO_LONG
-                    size, parts, held = held, [], 0
-                else:
-                    size = len(line)
-                yield self._count(line, size + 1)
-            if rest:
-                held += len(rest)
-                if held > LONGEST_LINE:
-                    parts = [b""]
-                else:
-                    parts.append(rest)
-        if held:
-            yield self._count(b"".join(parts) if held <= LONGEST_LINE else TOO_LONG, held)
-
-    def _read(self) -> bytes:
+        :raises OSError: when reading fails.
+        :raises InputError: when the file was changed since it was opened.
+        """
         self.before_read()
-        try:
-            return self._input.read()
-        except OSError as error:
-            raise InputError(f"reading {self.name} failed after line {self.number}: {error.strerror}") from error
-
-    def _count(self, line: bytes, size: int) -> bytes:
-        self.number += 1
-        self.offset += size
-        return line.removeprefix(_BOM) if self.number == 1 and line is not TOO_LONG else line
+        chunk = self.source.read()
+        self.count += len(chunk)
+        return chunk

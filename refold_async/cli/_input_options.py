@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
-import enum
 from functools import partial
 from typing import Annotated
 
 import typer
 from attrs import frozen
 
-
-class InputFormat(enum.StrEnum):
-    """How the input is written."""
-
-    JSONL = "jsonl"
-    CSV = "csv"
-
+from ._reading import Empty, InputFormat, Reading
 
 _rows = partial(typer.Option, rich_help_panel="Rows")
 
 
 @frozen(kw_only=True)
 class InputOptions:
-    """Where the rows are, and what they have in common."""
+    """Where the rows are, how they are written, and what they have in common."""
 
     file: Annotated[str, typer.Argument(metavar="FILE|-", help="JSON Lines or CSV; - for standard input.")]
     input_format: Annotated[
-        InputFormat | None, _rows("--format", help="CSV where the name ends in .csv, else JSON Lines.")
+        InputFormat | None, _rows("--format", help="CSV where the name ends in .csv or .tsv, else JSON Lines.")
     ] = None
+    delimiter: Annotated[
+        str | None, _rows("--delimiter", help="Between the cells of CSV, where the header leaves it open.")
+    ] = None
+    encoding: Annotated[
+        str | None,
+        _rows("--encoding", help="Of the text, such as cp1252; UTF-8 and what a byte order mark says need none."),
+    ] = None
+    types: Annotated[
+        list[str] | None,
+        _rows(
+            "--types", metavar="NAME=TYPE,…", help="Columns of CSV that are number, bool or json; else they are text."
+        ),
+    ] = None
+    empty: Annotated[
+        Empty | None, _rows("--empty", help="What an empty cell of CSV is in the payload; text if left out.")
+    ] = None
+    multiline_cells: Annotated[
+        bool, _rows("--multiline-cells", help="Cells of CSV may hold lines that look like rows.")
+    ] = False
+    limit: Annotated[int | None, _rows("--limit", min=1, help="Send so many rows at most, for a first try.")] = None
     slug: Annotated[str | None, _rows("--slug", help="For rows without one.")] = None
     event: Annotated[str | None, _rows("--event", help="For rows without one.")] = None
     linked_account_id: Annotated[
@@ -40,4 +53,22 @@ class InputOptions:
     skip_invalid: Annotated[
         bool, _rows("--skip-invalid", help="Leave out rows that cannot be sent, and send the rest.")
     ] = False
-    dry_run: Annotated[bool, _rows("--dry-run", help="Check every row and send nothing.")] = False
+    dry_run: Annotated[bool, _rows("--dry-run", help="Check every row, show the first event, and send nothing.")] = (
+        False
+    )
+
+    def make_reading(self) -> Reading:
+        """Return how the rows are read.
+
+        :raises ConfigurationError: for options that make no sense.
+        """
+        return Reading.parse(
+            self.file,
+            chosen=self.input_format,
+            delimiter=self.delimiter,
+            encoding=self.encoding,
+            types=self.types or (),
+            empty=self.empty,
+            limit=self.limit,
+            multiline_cells=self.multiline_cells,
+        )

@@ -6,38 +6,77 @@ import difflib
 from collections.abc import Iterator
 from typing import Any
 
-from ._input import TOO_LONG, Lines
-from ._records import COLUMNS, NotJSONError, Record, RowError, decode, digest_of, kind_of, parse_json, too_long
+from attrs import define
+
+from ._input import InputError
+from ._json import kind_of, parse_json
+from ._lines import Lines
+from ._names import COLUMNS, meant
+from ._problems import NotJSONError, RowError
+from ._records import Record, digest_of
 
 
+@define(eq=False)
 class JsonLines:
     """One JSON object a line, whose keys are those of `COLUMNS`."""
 
+    with_digests: bool = True
+    repeated_headers: int = 0
     beginning = 'line 1 should be an object such as {"slug": "pipedrive", "event": "Deal Created", "payload": {}}'
 
     def records(self, lines: Lines) -> Iterator[Record]:
-        for raw in lines:
-            if raw is TOO_LONG:
-                yield Record(lines.number, lines.offset, b"", None, too_long())
+        """Yield the records, blank lines left out.
+
+        :raises InputError: for what is not text with one object a line, as far as the first line tells.
+        """
+        taken = lines.taken
+        is_first = True
+        for line in lines:
+            taken.clear()
+            text = line.strip(" \t\r\n")
+            digest = digest_of(text.encode(errors="surrogatepass")) if self.with_digests else b""
+            if lines.problem is not None:
+                yield Record(lines.number, lines.offset, digest, text, lines.take_problem())
+            elif text:
+                if is_first and text[0] == "<":
+                    raise InputError(
+                        f"{lines.name} is HTML or XML, not JSON Lines: is it an error page in place of the file? "
+                        "Download it again"
+                    )
+                yield Record(lines.number, lines.offset, digest, text)
+            else:
                 continue
-            text = raw.strip()
-            if text:
-                yield Record(lines.number, lines.offset, digest_of(text), text)
+            is_first = False
 
     def fields(self, record: Record) -> dict[str, Any]:
-        text = decode(record.content)
+        """Take a record apart.
+
+        :raises RowError: where it is not an object with the keys of `COLUMNS`.
+        """
+        text: str = record.content
         try:
             found = parse_json(text)
         except NotJSONError as error:
             raise RowError(f"{error}. {_advice(text, record.line)}") from error
         if not isinstance(found, dict):
             raise RowError(f"this is {kind_of(found)}, not an object. {_advice(text, record.line)}")
-        unknown = [name for name in found if name not in COLUMNS]
-        if unknown:
-            close = difflib.get_close_matches(unknown[0], COLUMNS, 1)
-            meant = f"did you mean {close[0]!r}?" if close else "what the event carries goes into 'payload'"
-            raise RowError(f"unknown key {unknown[0]!r}: {meant} The keys are {', '.join(COLUMNS)}")
+        if not found.keys() <= _KEYS:
+            raise RowError(_unknown(next(name for name in found if name not in _KEYS)))
+        if "linked_account_id" in found and not found["linked_account_id"]:
+            raise RowError(
+                "linked_account_id is empty, and the event would go to the default customer: fill it in, or leave the "
+                "key out if the row is for that customer"
+            )
         return found
+
+
+_KEYS = frozenset(COLUMNS)
+
+
+def _unknown(name: str) -> str:
+    close = meant(name) or next(iter(difflib.get_close_matches(name, COLUMNS, 1)), None)
+    advice = f"did you mean {close!r}?" if close else "what the event carries goes into 'payload'"
+    return f"unknown key {name!r}: {advice} The keys are {', '.join(COLUMNS)}"
 
 
 def _advice(text: str, line: int) -> str:

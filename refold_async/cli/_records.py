@@ -1,37 +1,30 @@
-"""From lines to records, and from records to triggers: JSON Lines and CSV."""
+"""From records to triggers, whatever the records were cut from."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from .. import InvalidTriggerError, Trigger
-from ._input import LONGEST_LINE, Lines
-
-COLUMNS = ("slug", "event", "payload", "linked_account_id", "config_id", "ordering_key", "idempotency_key")
-
-
-class RowError(Exception):
-    """A row cannot be sent as it is; the message says why, and names the cure."""
+from ._json import kind_of
+from ._lines import Lines
+from ._names import padding
+from ._problems import RowError
 
 
-class NotJSONError(RowError):
-    """There is something else where JSON should be."""
-
-
-@frozen
+@define(eq=False)  # not frozen, as there are millions: a frozen one takes three times as long to make
 class Record:
     """One row of the input, not yet looked at.
 
-    :ivar line: its first line, counted from 1.
+    :ivar line: its first line, counted from 1; `last` is its last one.
     :ivar end: where it ends in the input, in bytes.
-    :ivar digest: of what it holds: 8 bytes.
+    :ivar digest: of what it holds: 8 bytes; empty where nobody compares rows.
     :ivar content: a line of JSON, or the cells of a line of CSV.
     :ivar problem: what is wrong with it as a record.
+    :ivar is_skippable: whether it is known where the next row begins.
     """
 
     line: int
@@ -39,11 +32,16 @@ class Record:
     digest: bytes
     content: Any = field(repr=False)
     problem: str | None = None
+    last: int = 0
+    is_skippable: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        self.last = self.last or self.line
 
 
-@frozen
+@define  # not frozen, for the same reason
 class Origin:
-    """Where a trigger comes from; its `context`.
+    """Where a trigger comes from; its `context`. Nobody changes it.
 
     :ivar resend_until: POSIX seconds up to which a row that may have fired can be sent again with its key.
     """
@@ -67,12 +65,16 @@ class Format(Protocol):
     """How an input is cut into records, and what those mean.
 
     :ivar beginning: what an input should begin with, in words.
+    :ivar with_digests: whether records have digests, which take time.
+    :ivar repeated_headers: how many lines were left out because they repeat the header.
     """
 
     beginning: str
+    with_digests: bool
+    repeated_headers: int
 
     def records(self, lines: Lines) -> Iterator[Record]:
-        """Give the records, blank lines left out.
+        """Yield the records, blank ones left out.
 
         :raises InputError: where the whole input makes no sense.
         """
@@ -85,7 +87,12 @@ class Format(Protocol):
 
 
 def build(
-    form: Format, record: Record, constants: Constants, *, key: str | None = None, resend_until: float | None = None
+    form: Format,
+    record: Record,
+    constants: Constants,
+    *,
+    key: str | None = None,
+    resend_until: float | None = None,
 ) -> Trigger:
     """Make the trigger of a record. What only the library's own checks see, is not seen here.
 
@@ -95,22 +102,38 @@ def build(
     if record.problem is not None:
         raise RowError(record.problem)
     fields = form.fields(record)
-    payload = fields.get("payload")
+    get = fields.get
+    payload = get("payload")
     if payload is not None and not isinstance(payload, dict):
         raise RowError(f'payload is {kind_of(payload)}; it must be an object, as in {{"deal": 1}}')
-    ordering_key = fields.get("ordering_key")
+    origin = Origin(record.line, record.end, record.digest, resend_until)
+    if len(fields) == 1 and payload is not None and constants.slug is not None and constants.event is not None:
+        return Trigger(
+            constants.slug,
+            constants.event,
+            payload,
+            instance_tag=constants.instance_tag,
+            idempotency_key=key,
+            context=origin,
+        )
+    ordering_key = get("ordering_key")
     if ordering_key is not None and not isinstance(ordering_key, str):
         raise RowError(f"ordering_key is {kind_of(ordering_key)}; it must be a string")
+    account, config = get("linked_account_id"), get("config_id")
+    if account is not None:
+        _check_ends("linked_account_id", account)
+    if isinstance(config, str) and config != config.strip():
+        _check_ends("config_id", config)
     return Trigger(
         _text(fields, "slug", constants.slug),
         _text(fields, "event", constants.event),
         payload,
-        linked_account_id=fields.get("linked_account_id"),
-        config_id=fields.get("config_id"),
+        linked_account_id=account,
+        config_id=config,
         instance_tag=constants.instance_tag,
-        idempotency_key=key if key is not None else fields.get("idempotency_key"),
+        idempotency_key=key if key is not None else get("idempotency_key"),
         ordering_key=ordering_key,
-        context=Origin(record.line, record.end, record.digest, resend_until),
+        context=origin,
     )
 
 
@@ -129,63 +152,28 @@ def checked(trigger: Trigger, check: Callable[[Trigger], object]) -> Trigger:
 def _text(fields: dict[str, Any], name: str, constant: str | None) -> str:
     value = fields.get(name)
     if value is None:
-        value = constant
-    if value is None:
-        raise RowError(f"there is no {name}: fill it in, or give one for all rows with --{name}")
+        if constant is None:
+            raise RowError(f"there is no {name}: fill it in, or give one for all rows with --{name}")
+        return constant
     if not isinstance(value, str):
         raise RowError(f"{name} is {kind_of(value)}; it must be a string")
+    if name == "event":
+        _check_ends(name, value)
     return value
 
 
-def kind_of(value: object) -> str:
-    if isinstance(value, bool):
-        return "true or false"
-    names = {str: "a string", int: "a number", float: "a number", list: "an array", dict: "an object"}
-    return names.get(type(value), "null")
+def _check_ends(name: str, value: object) -> None:
+    """Make sure that what names something is spelled as it looks: Refold would look for another name.
+
+    :raises RowError: where it is not.
+    """
+    if not isinstance(value, str) or (value.isascii() and value.isprintable() and " " not in value):
+        return  # what is not text is refused before sending
+    odd = padding(value) if value.strip() else None
+    if odd is not None:
+        raise RowError(f"{name} {odd}: {value[:80]!r}. Take it out, as names must match to the letter")
 
 
 def digest_of(content: bytes) -> bytes:
+    """Return 8 bytes that hardly any other content has."""
     return hashlib.blake2b(content, digest_size=8).digest()
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise RowError(f"the key {twice!r} is there twice, and only one of them could be sent: remove the other")
-    return found
-
-
-def _no_number(name: str) -> NoReturn:
-    raise RowError(f"{name} is no JSON: write null, or leave it out")
-
-
-_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_number)
-
-
-def parse_json(text: str) -> Any:
-    """Parse JSON as strictly as the standard has it.
-
-    :raises RowError: naming the place of what is not JSON.
-    """
-    try:
-        return _decoder.decode(text)
-    except json.JSONDecodeError as error:
-        raise NotJSONError(f"not JSON: {error.msg} at column {error.colno}") from error
-    except (ValueError, RecursionError) as error:
-        raise NotJSONError(f"not JSON that can be read: {error}") from error
-
-
-def decode(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        raise RowError(f"not UTF-8, at byte {error.start + 1} of it: save the file as UTF-8") from error
-
-
-def too_long() -> str:
-    return (
-        f"longer than {LONGEST_LINE // 1024 // 1024} MiB, and Refold takes 3 MB: "
-        "is there one JSON object a line, or one row of CSV?"
-    )

@@ -142,15 +142,16 @@ class Run:
 
     def _refuse(self, row: BadRow) -> bool:
         """Note a row that cannot be sent; give whether to go on."""
-        self.table.invalid(row.line)
-        if self.skip_invalid:
+        for line in range(row.line, row.last + 1):
+            self.table.invalid(line)
+        if self.skip_invalid and row.is_skippable:
             self._tell(row.line, "invalid", row.problem)
             return True
         name = self.source.input.name
         self._stop(
             "input",
-            f"{name}, line {row.line}: {row.problem}. Nothing after it was sent. "
-            "Mend it, or leave such rows out with --skip-invalid",
+            f"{name}, {row.place}: {row.problem}. Nothing after it was sent. Mend it"
+            + (", or leave such rows out with --skip-invalid" if row.is_skippable else ""),
         )
         return False
 

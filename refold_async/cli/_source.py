@@ -8,18 +8,37 @@ from collections.abc import Callable, Iterator
 from attrs import define, frozen
 
 from .. import Idempotency, Trigger
-from ._input import Input, InputError, Lines
+from ._input import Input, InputError
 from ._journal import place_of
-from ._records import Constants, Format, Record, RowError, build, checked
+from ._lines import Lines
+from ._problems import RowError
+from ._reading import Reading
+from ._records import Constants, Format, Record, build, checked
 from ._table import ACCEPTED, DOUBTFUL, REJECTED, Sent, Table
 
 
 @frozen
 class BadRow:
-    """A row that cannot be sent, and why."""
+    """A row that cannot be sent, and why.
+
+    :ivar line: its first line; `last` is its last one, as a quote that is never closed takes in what follows.
+    :ivar is_skippable: whether it is known where the next row begins.
+    """
 
     line: int
     problem: str
+    last: int
+    is_skippable: bool = True
+
+    @property
+    def place(self) -> str:
+        """The lines, in words."""
+        return f"line {self.line}" if self.last == self.line else f"lines {self.line} to {self.last}"
+
+    @property
+    def count(self) -> int:
+        """How many lines it takes."""
+        return self.last - self.line + 1
 
 
 @frozen(kw_only=True)
@@ -42,7 +61,8 @@ class Source:
 
     :param check: raises `InvalidTriggerError` for what could not be sent.
     :param table: what is known of the rows from before.
-    :ivar offset: where it begins to read, in bytes.
+    :ivar offset: where the first row is that is sent, in bytes.
+    :ivar was_limited: whether it ended at the limit that was asked for, before the end of the input.
     """
 
     input: Input
@@ -51,8 +71,9 @@ class Source:
     _check: Callable[[Trigger], object]
     _table: Table
     _again: Again
-    _line: int = 0
+    _reading: Reading
     offset: int = 0
+    was_limited: bool = False
     _is_empty: bool = True
 
     def compare(self) -> None:
@@ -66,23 +87,23 @@ class Source:
         if not self._table.last:
             return
         self.input.keep()
-        lines = Lines(self.input)
+        lines = Lines(self.input, self._reading.encoding)
         before = 0
-        start: tuple[int, int] | None = None
-        position = (0, 0)
+        start: int | None = None
+        position = 0
         for record in self._format.records(lines):
             if start is None and record.line <= self._table.last and self._left_to_do(record) is not None:
                 start = position
             self._compare_gap(before, record.line)
             self._compare_row(record)
-            before, position = record.line, (lines.number, lines.offset)
+            before, position = record.line, lines.offset
             self._is_empty = False
             if before >= self._table.last:
                 break
         else:
             self._compare_gap(before, self._table.last + 1)
-        self._line, self.offset = start or position
-        self.input.go_back(self.offset)
+        self.offset = position if start is None else start
+        self.input.rewind()
 
     def _compare_gap(self, before: int, line: int) -> None:
         if line - before > 1:
@@ -107,7 +128,8 @@ class Source:
         :param before_read: called before it may have to wait for more input.
         :raises InputError: where the input as a whole cannot be used.
         """
-        lines = Lines(self.input, self._line, self.offset, before_read)
+        lines = Lines(self.input, self._reading.encoding, before_read)
+        remaining = self._reading.limit
         for record in self._format.records(lines):
             self._is_empty = False
             if record.line <= self._table.last:
@@ -118,9 +140,16 @@ class Source:
             key, resend_until = left
             try:
                 trigger = build(self._format, record, self._constants, key=key, resend_until=resend_until)
-                yield checked(trigger, self._check)
+                checked(trigger, self._check)
             except RowError as error:
-                yield BadRow(record.line, str(error))
+                yield BadRow(record.line, str(error), record.last, record.is_skippable)
+                continue
+            yield trigger
+            if remaining is not None:
+                remaining -= 1
+                if remaining <= 0:
+                    self.was_limited = True
+                    return
         if self._is_empty:
             raise InputError(f"{self.input.name} has no rows: {self._format.beginning}")
 

@@ -105,9 +105,9 @@ def test_an_input_that_breaks_off_is_told_from_one_that_ends(
 
 BAD_TABLES = [
     ("slug,payload\nslack,{}\n", "line 1, the header: there is no column 'event', only slug, payload. Add it"),
-    ("slug;event\nslack;E\n", "Add commas between them"),
+    ("slug;event,x\nslack;E,1\n", "there are commas and semicolons in it: say which separate the columns, as with"),
     ("slug,event,slug\n", "line 1, the header: the column 'slug' is there twice"),
-    ("slug,event,\n", "line 1, the header: column 3 has no name"),
+    ("slug,,event\n", "line 1, the header: column 2 has no name"),
     ("\nSlug,event\nslack,E\n", "line 2, the header: the column 'Slug' must be spelled 'slug'"),
     ("slug,event,Linked Account-ID\n", "must be spelled 'linked_account_id'"),
     ('slug,"event\n', "line 1, the header: not CSV"),
@@ -156,8 +156,8 @@ def test_a_quote_that_is_never_closed(server: MockRefold, tmp_path: Path) -> Non
     table = tmp_path / "rows.csv"
     table.write_text('slug,event,n\nslack,E,1\nslack,E,"2\nslack,E,3\n')
     ran = batch(server, table, "--skip-invalid", "--json")
-    assert (ran.summary["accepted"], ran.summary["lines"]["invalid"]) == (1, [3])
-    assert "line 3: invalid: not CSV" in ran.err
+    assert (ran.summary["accepted"], ran.summary["lines"]["invalid"]) == (2, [3]), "no row is lost but its own"
+    assert "line 3: invalid: a quote in it is never closed; read as one row, it reaches to line 4 (2 lines)" in ran.err
 
 
 @pytest.mark.parametrize("text", ["", "\n \n"])

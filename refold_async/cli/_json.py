@@ -1,0 +1,64 @@
+"""JSON, read as strictly as the standard has it, and without losing a digit."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any, NoReturn
+
+from ._problems import NotJSONError, RowError
+
+_EXACT_LENGTH = 16
+"""Characters. A number of up to 15 digits, with its point, is the same when it is read as a float and written again."""
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON.
+
+    :raises NotJSONError: naming the place of what is not JSON.
+    :raises RowError: for a key that is there twice, and for a number that would not be sent as it is written.
+    """
+    try:
+        return _decoder.decode(text)
+    except json.JSONDecodeError as error:
+        raise NotJSONError(f"not JSON: {error.msg} at column {error.colno}") from error
+    except (ValueError, RecursionError) as error:
+        raise NotJSONError(f"not JSON that can be read: {error}") from error
+
+
+def kind_of(value: object) -> str:
+    """Return the kind of a JSON value, in words."""
+    if isinstance(value, bool):
+        return "true or false"
+    names = {str: "a string", int: "a number", float: "a number", list: "an array", dict: "an object"}
+    return names.get(type(value), "null")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise RowError(f"the key {twice!r} is there twice, and only one of them could be sent: remove the other")
+    return found
+
+
+def _no_number(name: str) -> NoReturn:
+    raise RowError(f"{name} is no JSON: write null, or leave it out")
+
+
+def _decimal(text: str) -> float:
+    value = float(text)
+    if len(text) <= _EXACT_LENGTH and "e" not in text and "E" not in text:
+        return value
+    if value in (float("inf"), float("-inf")):  # the checks before sending name its place
+        return value
+    if Decimal(repr(value)) != Decimal(text):
+        raise RowError(
+            f"the number {text[:60]} has more digits than a number is sent with, and would go out as {value!r}: "
+            "round it, or put it in quotes"
+        )
+    return value
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_number, parse_float=_decimal)

@@ -1,0 +1,107 @@
+"""The names of fields and columns: which are ours, which only look so, and which are no names."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+COLUMNS = ("slug", "event", "payload", "linked_account_id", "config_id", "ordering_key", "idempotency_key")
+
+PREFIX = "payload."
+"""Of columns that belong to the payload whatever their name is; dots after it nest objects."""
+
+LONGEST_NAME = 64
+
+_ALIASES = {
+    "linked_account_id": (
+        "linked_account linked_account_ids linked_acct linked_acct_id linked_id linked_account_no linked_account_key "
+        "linked_account_uuid linked_account_name linked_acount_id linked_acount linked_accout_id link_account_id "
+        "link_account account_id acct_id acc_id refold_account refold_account_id x_linked_account_id"
+    ),
+    "config_id": "config_ids configuration_id cfg_id conf_id linked_config_id refold_config_id x_config_id",
+    "event": "event_name refold_event refold_event_name",
+    "slug": "app_slug application_slug refold_slug",
+    "payload": "payload_json json_payload event_payload",
+    "ordering_key": "ordering_keys ordering_id",
+    "idempotency_key": (
+        "idempotency idempotency_keys idempotency_id idempotency_token idempotent_key idempotence_key idempotancy_key "
+        "x_idempotency_key dedupe_key dedup_key deduplication_key"
+    ),
+}
+
+
+def fold(name: str) -> str:
+    """Return a name without case, separators and invisible characters, for comparing."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", name).casefold()))
+
+
+_MEANT = {fold(alias): column for column, aliases in _ALIASES.items() for alias in (column, *aliases.split())}
+
+
+def meant(name: str) -> str | None:
+    """Return the field that a name stands for, spelled in whatever way; None for any other name.
+
+    Fixed aliases, and not names that are near: `account` may be a customer's own field.
+    """
+    return _MEANT.get(fold(name))
+
+
+def invisible(text: str) -> str | None:
+    """Return the first character that nobody sees, such as a zero-width space or a control character."""
+    if text.isascii() and text.isprintable():
+        return None
+    return next((each for each in text if _is_invisible(each)), None)
+
+
+def _is_invisible(character: str) -> bool:
+    # The joiners belong to the spelling of Persian and of the languages of India.
+    return unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp") and character not in "\u200c\u200d"
+
+
+def padding(text: str) -> str | None:
+    """Say in words what odd space or invisible character begins, ends or is inside of a text that names something."""
+    if text != text.strip():
+        where = "begins" if text != text.lstrip() else "ends"
+        return f"{where} with a space"
+    unseen = invisible(text)
+    if unseen is None and text[:1] not in "\u200c\u200d" and text[-1:] not in "\u200c\u200d":
+        return None
+    unseen = unseen or "\u200c"
+    return f"holds the invisible character U+{ord(unseen):04X}"
+
+
+_MONTH = (
+    "(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
+    "|nov(?:ember)?|dec(?:ember)?)"
+)
+_DATA = (
+    ("an e-mail address", re.compile(r"(?:mailto:)?[^@\s]+@[^@\s]+\.[^@\s]+|[^<]*<[^@\s<]+@[^@\s>]+>")),
+    ("a URL", re.compile(r"[a-z][a-z0-9+.-]*://.*|www\..+", re.IGNORECASE)),
+    (
+        "a date",
+        re.compile(
+            rf"(?:[a-z]{{2,9}},? )?\d{{1,2}}(?:st|nd|rd|th)?[ .\-/]+{_MONTH}[ .,\-/]*(?:\d{{2,4}}.*)?"
+            rf"|{_MONTH}[ .,\-/']+\d{{1,4}}(?:[ ,]+\d{{4}})?(?:[ ,]+\d{{1,2}}:.*)?"
+            r"|\d{1,4}[./-]\d{1,2}[./-]\d{1,4}(?:[T ].*)?|\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d+)?(?: ?[ap]\.?m\.?)?",
+            re.IGNORECASE,
+        ),
+    ),
+    ("a number", re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)e[+-]?\d+|[+-]?(?:nan|inf|infinity)|0x[0-9a-f]+", re.IGNORECASE)),
+    ("an amount", re.compile(r"(?:[A-Z]{3}|[$€£¥]) ?[\d.,']+|[\d.,']+ ?(?:[A-Z]{3}|[$€£¥%])")),
+    ("true, false or null", re.compile(r"true|false|null|none|n/a", re.IGNORECASE)),
+    (
+        "an id",
+        re.compile(r"[{(]?[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}[)}]?|(?=.*\d)[0-9a-f]{24,}", re.IGNORECASE),
+    ),
+    ("JSON", re.compile(r"[\[{].*[\]}]", re.DOTALL)),
+)
+
+
+def looks_like_data(name: str) -> str | None:
+    """Say what a cell of the first line is, if it is more likely a value than the name of a column."""
+    for words, pattern in _DATA:
+        if pattern.fullmatch(name):
+            return words
+    if any(map(str.isnumeric, name)) and not any(map(str.isalpha, name)):
+        return "a number"
+    return None
