@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from ._logging import log_as_told
 from ._types.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("refold_async")
 logger.addHandler(logging.NullHandler())  # errors are raised as well: silent until the application sets logging up
+log_as_told(logger, os.environ.get("REFOLD_LOG"))
 
 Hook = Callable[["HookEvent"], object]
 

@@ -19,7 +19,8 @@ LAYERS = ["_types", "policies", "limiters", "transports", "_client", "testing", 
 ROOMS = {
     "_version": "_types", "_hooks": "_types", "hooks": "_types", "_encode": "_types", "_wire": "_types",
     "_credentials": "_types", "_config": "_client", "_runtime": "_client", "_ending": "_client", "_caller": "_client",
-    "webhooks": "_types", "_batch": "_client", "_session": "_client", "__init__": "_client",
+    "webhooks": "_types", "_logging": "_types", "otel": "_types",
+    "_batch": "_client", "_session": "_client", "__init__": "_client",
 }  # fmt: skip
 
 
