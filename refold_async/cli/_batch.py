@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from rich.console import Console
 
 from .. import ConfigurationError, RefoldClient
 from .._types.values import UNSET
+from ..limiters import MemoryRateLimiter
 from . import _core_access as access
 from ._check import check_rows
 from ._csv import Csv
@@ -25,7 +26,17 @@ from ._input import Input, InputError
 from ._input_options import InputOptions
 from ._journal import Journal, place_of
 from ._jsonl import JsonLines
-from ._options import ClientOptions, JournalOptions, OutputOptions, PaceOptions, command_of
+from ._leftovers import Leftovers
+from ._options import (
+    ClientOptions,
+    FailureOptions,
+    JournalOptions,
+    OnKeyFailure,
+    OutputOptions,
+    PaceOptions,
+    command_of,
+)
+from ._order import KeyOrder
 from ._progress import Progress
 from ._reading import InputFormat, Reading
 from ._records import Constants, Format
@@ -34,6 +45,7 @@ from ._run import Run
 from ._source import Again, Source
 from ._summary import Summary
 from ._table import Table
+from ._trials import Trials
 
 _LONG_JOURNAL = 20_000_000
 """Bytes that take a second or so to read."""
@@ -52,6 +64,7 @@ class BatchCommand:
 
     rows: InputOptions
     journal: JournalOptions
+    failures: FailureOptions
     pace: PaceOptions
     client: ClientOptions
     output: OutputOptions
@@ -74,25 +87,17 @@ class BatchCommand:
             journal = self._open_journal(client, constants, reading, source_input.name)
             table = Table() if journal is None else journal.table
             source = self._make_source(client, constants, reading, source_input, table)
-            _print_beforehand(source_input, journal)
+            self._print_beforehand(source_input, journal)
             source.compare()
             if self.rows.dry_run:
                 return check_rows(source, partial(access.as_sent, client), self.output.as_json)
-            run = Run(
-                source,
-                table,
-                journal,
-                limiter,
-                max_concurrency=self.pace.max_concurrency,
-                skip_invalid=self.rows.skip_invalid,
-            )
-            return self._send(run, client)
+            return self._send(self._make_run(source, table, journal, limiter), client)
         finally:
             if journal is not None:
                 journal.close()
             source_input.close()
 
-    def _make_client(self, limiter: Any) -> RefoldClient:
+    def _make_client(self, limiter: MemoryRateLimiter | None) -> RefoldClient:
         return RefoldClient(
             **_credential(self.rows.dry_run),
             base_url=self.client.base_url,
@@ -136,22 +141,53 @@ class BatchCommand:
         form = _format(reading, constants, with_digests=self.journal.journal_path is not None)
         return Source(source_input, form, constants, access.check(client), table, again, reading)
 
+    def _make_run(
+        self, source: Source, table: Table, journal: Journal | None, limiter: MemoryRateLimiter | None
+    ) -> Run:
+        order = KeyOrder(
+            stops=self.failures.on_key_failure is OnKeyFailure.STOP, out_of_order=self.journal.out_of_order
+        )
+        order.remember(table.keyed())
+        return Run(
+            source=source,
+            table=table,
+            journal=journal,
+            limiter=limiter,
+            order=order,
+            trials=Trials(on=not self.failures.keep_going),
+            max_concurrency=self.pace.max_concurrency,
+            skip_invalid=self.rows.skip_invalid,
+            max_failures=self.failures.max_failures,
+            max_outage=self.failures.max_outage,
+            failed_to=Leftovers.of(self.failures.failed_to, "--failed-to"),
+            ambiguous_to=Leftovers.of(self.failures.ambiguous_to, "--ambiguous-to"),
+        )
+
     def _send(self, run: Run, client: RefoldClient) -> int:
         """Send it all, print what came of it, and return the code for that."""
-        summary = Summary(run, run.look())
+        summary = Summary(run, run.report.counts())
 
         async def send() -> None:
             async with client:
-                await run.send(client, Progress(Console(stderr=True), run.look))
+                await run.send(client, Progress(Console(stderr=True), run.snapshot, quiet=self.output.quiet))
 
         anyio.run(send)
-        if run.error is not None:
-            typer.echo(run.error, err=True)
+        report = run.report
+        if report.error is not None:
+            typer.echo(report.error, err=True)
         if self.output.as_json:
             typer.echo(json.dumps(summary.as_dict()))
-        elif run.ended or run.stopped != "input":
+        elif not self.output.quiet and (report.finished or report.stopped != "input"):
             summary.show(Console())
         return summary.exit_code
+
+    def _print_beforehand(self, source: Input, journal: Journal | None) -> None:
+        if self.output.quiet:
+            return
+        if source.is_terminal:
+            typer.echo("Type the rows, one a line; Ctrl-D ends them.", err=True)
+        for line in _remarks(journal, dry_run=self.rows.dry_run):
+            typer.echo(line, err=True)
 
 
 def _run(make: Callable[[], BatchCommand], values: dict[str, Any]) -> None:
@@ -174,13 +210,17 @@ def _print_if_long(journal: Path) -> None:
         typer.echo(f"Reading the journal ({size // 1_000_000} MB), and comparing the input with it.", err=True)
 
 
-def _print_beforehand(source: Input, journal: Journal | None) -> None:
-    if source.is_terminal:
-        typer.echo("Type the rows, one a line; Ctrl-D ends them.", err=True)
-    if journal is not None and journal.earlier_base_url is not None:
-        typer.echo(
-            f"Note: the rows in the journal went to {journal.earlier_base_url}, and these go to {journal.base_url}.",
-            err=True,
+def _remarks(journal: Journal | None, *, dry_run: bool) -> Iterator[str]:
+    if journal is None:
+        if not dry_run:
+            yield "Note: there is no --journal FILE, so if this run is cut off, nothing tells which rows fired."
+        return
+    if journal.earlier_base_url is not None:
+        yield f"Note: the rows in the journal went to {journal.earlier_base_url}, and these go to {journal.base_url}."
+    if journal.version < 2:
+        yield (
+            "Note: an older version began this journal, which did not record ordering keys: across its runs, rows that "
+            "share one may go out of order."
         )
 
 

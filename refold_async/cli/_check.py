@@ -11,9 +11,9 @@ import typer
 from .. import Trigger
 from ._exits import EXIT_ACCEPTED, EXIT_FAILED, EXIT_USAGE
 from ._input import InputError
-from ._progress import counted
 from ._records import Origin
 from ._source import BadRow, Source
+from ._words import counted
 
 _LONGEST_BODY = 2000
 """Characters of the first event's body that are shown to people."""

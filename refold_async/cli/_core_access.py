@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import anyio
 
 from .. import RefoldClient, Trigger
+from ..policies.circuit import is_outage
 from ..transports._call import Call
 
 Sending = Call
 """What `before_send` is given."""
+
+READ_TIMEOUT: Final = 10.0
+"""Seconds for a read that probes."""
 
 
 def check(client: RefoldClient) -> Callable[[Trigger], Any]:
@@ -40,3 +46,25 @@ def with_before_send(client: RefoldClient, ask: Callable[[Sending], None]) -> Re
     view = client.with_options()
     view._caller.before_send = ask  # noqa: SLF001
     return view
+
+
+def trigger_of(sending: Sending) -> Trigger:
+    """Return the trigger that is about to be sent."""
+    assert sending.trigger is not None
+    return sending.trigger
+
+
+def reader(client: RefoldClient) -> Callable[[], Awaitable[bool]]:
+    """Return a function that makes one read, and returns whether a working service answered it, with whatever."""
+
+    async def read() -> bool:
+        session = client.session
+        url = session.base_url.copy_with(path=session.base_url.path.rstrip("/") + "/api/v2/public/execution")
+        try:
+            with anyio.fail_after(READ_TIMEOUT):
+                response = await session.get(url, params={"limit": "1"}, timeout=READ_TIMEOUT)
+        except Exception:  # noqa: BLE001 - whatever it is, nothing answered
+            return False
+        return not is_outage(status_code=response.status_code)
+
+    return read

@@ -101,7 +101,7 @@ async def run_demo(events: int, seed: int, rate: float, console: Console) -> Sum
 async def _fire_all(client: RefoldClient, events: int, summary: Summary, console: Console) -> dict[int, Delivery]:
     verdicts: dict[int, Delivery] = {}
 
-    def look() -> Status:
+    def snapshot() -> Status:
         said = summary.verdicts
         return Status(
             accepted=said[Delivery.ACCEPTED],
@@ -117,7 +117,7 @@ async def _fire_all(client: RefoldClient, events: int, summary: Summary, console
     def deal(number: int) -> Trigger:
         return Trigger("pipedrive", "Deal Created", {"deal_id": number, "deal_name": f"Deal {number}"}, context=number)
 
-    progress = Progress(console, look)
+    progress = Progress(console, snapshot)
     async with anyio.create_task_group() as group:
         with progress.shown():
             group.start_soon(progress.run)

@@ -43,6 +43,7 @@ class Journal:
     :ivar place: where the key goes in this run.
     :ivar base_url: where the rows go.
     :ivar earlier_base_url: where they went before, if that was elsewhere.
+    :ivar version: the oldest version that wrote in it.
     :ivar failure: why it could not be written; nothing is written after that.
     :ivar unwritten: the lines of rows whose endings could not be written.
     """
@@ -53,6 +54,7 @@ class Journal:
     place: str
     table: Table
     earlier_base_url: str | None = None
+    version: int = VERSION
     failure: str | None = None
     unwritten: list[int] = field(factory=list)
     _descriptor: int = -1
@@ -132,6 +134,7 @@ class Journal:
             found = recover(file, str(self.path), self.table, self.settings)
         self._size = found.size
         self._began = found.size > 0
+        self.version = found.version
         if found.base_url != self.base_url:
             self.earlier_base_url = found.base_url
         if not self._read_only:
@@ -146,6 +149,8 @@ class Journal:
         :raises WindowPassedError: when it may not be sent again any more.
         """
         origin = _origin(call.trigger)
+        if self.table.fence(origin.line).is_under_way:  # asked again for one attempt, of which nothing was written yet
+            return
         now = time.time()
         if origin.resend_until is not None:
             left = origin.resend_until - now
@@ -158,9 +163,16 @@ class Journal:
         self._begin(now)
         entry = {"what": "sending", "line": origin.line, "at": round(now, 3), "attempt": len(call.attempts)}
         entry["digest"] = origin.digest.hex()
-        if call.idempotency_key is not None:
-            entry["key"] = call.idempotency_key
-        self._append(entry)
+        trigger = call.trigger
+        assert trigger is not None
+        earlier = self.table.sent.get(origin.line)
+        more = {
+            "key": call.idempotency_key,
+            "ordering_key": trigger.ordering_key,
+            "tag": trigger.instance_tag,
+            "first_at": None if earlier is None else round(earlier.at, 3),
+        }
+        self._append(entry | {name: value for name, value in more.items() if value is not None})
         sent = Sent(call.idempotency_key, self.place, now)
         self.table.sending(origin.line, origin.digest, sent)
 
@@ -202,7 +214,13 @@ class Journal:
             return
         entry: dict[str, Any]
         if self._began:
-            entry = {"resumed": KIND, "at": round(now, 3), "input": self._source, "keys": self.place}
+            entry = {
+                "resumed": KIND,
+                "version": VERSION,
+                "at": round(now, 3),
+                "input": self._source,
+                "keys": self.place,
+            }
         else:
             entry = {"journal": KIND, "version": VERSION, "at": round(now, 3), "input": self._source}
             entry |= {"base_url": self.base_url, "settings": self.settings, "keys": self.place}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
+import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,7 +20,27 @@ from ..limiters import MemoryRateLimiter
 _journal = partial(typer.Option, rich_help_panel="Journal")
 _pace = partial(typer.Option, rich_help_panel="Pace")
 _client = partial(typer.Option, rich_help_panel="Client")
+_stopping = partial(typer.Option, rich_help_panel="Failures")
 _output = partial(typer.Option, rich_help_panel="Output")
+
+
+def log_to_stderr(verbose: bool) -> bool:
+    """Log each attempt to standard error, if asked to."""
+    if verbose:
+        logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(name)s: %(message)s", force=True)
+    return verbose
+
+
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", callback=log_to_stderr, help="Log each attempt to standard error.")
+]
+
+
+class OnKeyFailure(enum.StrEnum):
+    """What becomes of the later rows of an ordering key when one was not accepted."""
+
+    STOP = "stop"
+    CONTINUE = "continue"
 
 
 @frozen(kw_only=True)
@@ -33,6 +55,10 @@ class JournalOptions:
         False
     )
     resend_rejected: Annotated[bool, _journal("--resend-rejected", help="Also send rows that Refold rejected.")] = False
+    out_of_order: Annotated[
+        bool,
+        _journal("--out-of-order", help="Also send rows of which a later one with the same ordering key has fired."),
+    ] = False
     fsync: Annotated[bool, _journal("--fsync", help="Wait for the disk at each line, against power cuts.")] = False
 
     def check(self) -> None:
@@ -40,8 +66,16 @@ class JournalOptions:
 
         :raises ConfigurationError: naming those that do not.
         """
-        if self.journal_path is None and (self.resume or self.resend_ambiguous or self.resend_rejected or self.fsync):
-            raise ConfigurationError("--resume, --resend-ambiguous, --resend-rejected and --fsync need a --journal")
+        needing = {
+            "--resume": self.resume,
+            "--resend-ambiguous": self.resend_ambiguous,
+            "--resend-rejected": self.resend_rejected,
+            "--out-of-order": self.out_of_order,
+            "--fsync": self.fsync,
+        }
+        given = [name for name, is_given in needing.items() if is_given]
+        if self.journal_path is None and given:
+            raise ConfigurationError(f"{' and '.join(given)} cannot go without a --journal")
 
 
 @frozen(kw_only=True)
@@ -78,6 +112,34 @@ class PaceOptions:
     def make_retry_policy(self) -> RetryPolicy:
         """Return when an attempt is repeated."""
         return RetryPolicy(max_attempts=self.max_attempts, max_retry_after=self.max_retry_after)
+
+
+@frozen(kw_only=True)
+class FailureOptions:
+    """When to go on after failures, and where the rows go that failed."""
+
+    on_key_failure: Annotated[
+        OnKeyFailure,
+        _stopping("--on-key-failure", help="After a row that was not accepted: stop or continue its ordering key."),
+    ] = OnKeyFailure.STOP
+    max_failures: Annotated[
+        int | None, _stopping("--max-failures", min=1, help="Stop after so many rows that failed.")
+    ] = None
+    keep_going: Annotated[
+        bool, _stopping("--keep-going", help="Go on although the first rows of an event all fail alike.")
+    ] = False
+    max_outage: Annotated[
+        float | None,
+        _stopping("--max-outage", min=0, help="Stop when Refold cannot be reached for so many seconds; else wait."),
+    ] = None
+    failed_to: Annotated[
+        Path | None,
+        _stopping("--failed-to", metavar="FILE", help="Write the rows of this run that did not fire, as JSON Lines."),
+    ] = None
+    ambiguous_to: Annotated[
+        Path | None,
+        _stopping("--ambiguous-to", metavar="FILE", help="Write the rows of this run that may have fired, likewise."),
+    ] = None
 
 
 @frozen(kw_only=True)
@@ -124,6 +186,10 @@ class OutputOptions:
     """What is printed, and where to."""
 
     as_json: Annotated[bool, _output("--json", help="Print the summary as JSON.")] = False
+    quiet: Annotated[
+        bool, _output("--quiet", "-q", help="Print neither progress nor summary, only what went wrong.")
+    ] = False
+    verbose: Verbose = False
 
 
 def parameters_of(group: type) -> list[inspect.Parameter]:

@@ -1,26 +1,31 @@
-"""Showing how far a batch has come: a bar on a terminal, and elsewhere a line every few seconds."""
+"""Showing how far a batch has come: a bar on a terminal, and elsewhere a line now and then."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
 import anyio
 from attrs import frozen
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.spinner import Spinner
-from rich.table import Table
+from rich import progress as rich_progress
+from rich.console import Console, RenderableType
 from rich.text import Text
 
-_EVERY = 0.2
-_PLAIN_EVERY = 3.0
-_RATE_OVER = 5.0
-_TIME_LEFT_OVER = 30.0
-"""Seconds: between two looks at a terminal, between two plain lines, and over which speeds are measured."""
+from ._words import counted, duration
+
+_EVERY: Final = 0.2
+_PLAIN_EVERY: Final = 1.0
+"""Seconds between two snapshots, on a terminal and without one."""
+
+_FIRST_LINE: Final = 3.0
+_LONGEST_SILENCE: Final = 600.0
+_GROWTH: Final = 0.25
+"""Without a terminal: seconds to the first line, between two lines at most, and as a share of the time so far."""
+
+_SPEED_OVER: Final = 30.0
+"""Seconds over which speeds are measured."""
 
 
 @frozen(kw_only=True)
@@ -28,6 +33,7 @@ class Status:
     """How far a batch has come.
 
     :ivar waiting: how many requests wait for the rate limit, and `paused` for how many seconds it is still paused.
+    :ivar unreachable: for how many seconds Refold could not be reached; None if it can.
     :ivar position: how much of the input is dealt with, and `total` how much there is of it; None if not known.
     :ivar of_rows: whether those two count rows, not bytes.
     """
@@ -40,6 +46,7 @@ class Status:
     retries: int = 0
     waiting: int = 0
     paused: float = 0.0
+    unreachable: float | None = None
     position: int = 0
     total: int | None = None
     of_rows: bool = False
@@ -50,82 +57,112 @@ class Status:
         return self.accepted + self.rejected + self.not_sent + self.ambiguous + self.invalid
 
 
+class _Share(rich_progress.ProgressColumn):
+    """How much of the input is dealt with: in percent of its bytes, or as M/N of its rows."""
+
+    def render(self, task: rich_progress.Task) -> Text:
+        if task.total is None:
+            return Text("")
+        if task.fields.get("of_rows"):
+            return Text(f"{task.completed:.0f}/{task.total:.0f}")
+        return Text(f"{task.percentage:.0f} %")
+
+
+class _Bar(rich_progress.Progress):
+    """Rich's own progress, with the counts below the bar, so that they fit into any width."""
+
+    words = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table([task for task in self.tasks if task.visible])
+        if self.words:
+            yield Text(self.words)
+
+
 class Progress:
     """Shows a batch while it runs.
 
-    :param look: gives the status.
+    :param snapshot: returns the status.
+    :param quiet: show nothing, and print only what `say` is given.
     :param clock: seconds, monotonic.
     """
 
     def __init__(
-        self, console: Console, look: Callable[[], Status], *, clock: Callable[[], float] = time.monotonic
+        self,
+        console: Console,
+        snapshot: Callable[[], Status],
+        *,
+        quiet: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.console = console
-        self._look = look
+        self._snapshot = snapshot
+        self._quiet = quiet
         self._clock = clock
-        self._samples: deque[tuple[float, int, int]] = deque()  # when, how many rows, how far in the input
-        self._spinner = Spinner("dots")
-        self._live: Live | None = None
-        if console.is_terminal and not console.is_dumb_terminal:
-            self._live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+        self._is_live = console.is_terminal and not console.is_dumb_terminal and not quiet
+        spinner = "dots" if console.encoding.startswith("utf") and not console.legacy_windows else "line"
+        self._bar = _Bar(
+            rich_progress.SpinnerColumn(spinner),
+            rich_progress.BarColumn(bar_width=None),
+            _Share(),
+            console=console,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            speed_estimate_period=_SPEED_OVER,
+            get_time=clock,
+            expand=console.width < 60,
+        )
+        self._input = self._bar.add_task("input", total=None)
+        self._rows = self._bar.add_task("rows", total=None, visible=False)
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:
         """Show it for as long as the block lasts; `run` must run meanwhile."""
-        self._sample()
-        if self._live is None:
+        self._update()
+        if not self._is_live:
             yield
             return
-        with self._live:
+        with self._bar:
             yield
-            self._update()
+            self._show()
 
     async def run(self) -> None:
-        """Keep it up to date, for ever."""
-        while True:
-            await anyio.sleep(_PLAIN_EVERY if self._live is None else _EVERY)
-            self._update()
+        """Keep it up to date until cancelled."""
+        started = self._clock()
+        due = started + _FIRST_LINE
+        while not self._quiet:
+            await anyio.sleep(_EVERY if self._is_live else _PLAIN_EVERY)
+            now = self._clock()
+            if self._is_live or now >= due:
+                self._show()
+                due = now + min(_LONGEST_SILENCE, max(_FIRST_LINE, _GROWTH * (now - started)))
+            else:
+                self._update()  # so that the speed is known when the next line is due
 
     def say(self, words: str, *, style: str = "") -> None:
         """Print a line, above the bar if there is one."""
         with contextlib.suppress(OSError):  # nobody reads it: no reason to lose a row
             self.console.print(Text(words, style=style), soft_wrap=True)
 
-    def _update(self) -> None:
-        status = self._sample()
-        if self._live is None:
-            self.say(self.words(status))
+    def _show(self) -> None:
+        words = self.words(self._update())
+        if not self._is_live:
+            self.say(words)
             return
+        self._bar.words = words
         with contextlib.suppress(OSError):
-            self._live.update(self._render(status), refresh=True)
+            self._bar.refresh()
 
-    def _sample(self) -> Status:
-        status = self._look()
-        now = self._clock()
-        self._samples.append((now, status.done, status.position))
-        while self._samples[0][0] < now - _TIME_LEFT_OVER:
-            self._samples.popleft()
+    def _update(self) -> Status:
+        status = self._snapshot()
+        done = status.position if status.total is None else min(status.position, status.total)
+        self._bar.update(self._input, total=status.total, completed=done, of_rows=status.of_rows)
+        self._bar.update(self._rows, completed=status.done)
         return status
 
-    def _render(self, status: Status) -> RenderableType:
-        words = Text(self.words(status))
-        if status.total is None:
-            self._spinner.update(text=words)
-            return self._spinner
-        line = Table.grid(padding=(0, 1), expand=False)
-        width = max(10, min(40, self.console.width - 20))
-        done = min(status.position, status.total)
-        line.add_row(ProgressBar(status.total, done, width=width, complete_style="cyan"), self._share(status))
-        return Group(line, words)
-
-    @staticmethod
-    def _share(status: Status) -> str:
-        if status.of_rows:
-            return f"{status.position}/{status.total}"
-        return f"{100 * status.position // max(1, status.total or 0)} %"
-
     def words(self, status: Status) -> str:
-        """Say it in a line."""
+        """Return it in a line."""
         kinds = {
             "accepted": status.accepted,
             "rejected": status.rejected,
@@ -137,34 +174,20 @@ class Progress:
         parts = [f"{status.done:,} done: {counts}"]
         if status.retries:
             parts.append(counted(status.retries, "retry", "retries"))
-        parts.append(f"{self._speed(_RATE_OVER, 1):.1f}/s")
-        if status.paused > 0:
-            parts.append(f"paused by the server for {duration(status.paused)}")
-        elif status.waiting:
-            parts.append(f"{status.waiting} waiting for the rate limit")
-        speed = self._speed(_TIME_LEFT_OVER, 2)
-        if status.total is not None and speed > 0 and status.position < status.total:
-            parts.append(f"about {duration((status.total - status.position) / speed)} left")
+        parts += self._pace(status)
         return "; ".join(parts)
 
-    def _speed(self, over: float, what: int) -> float:
-        """Give the rows (1) or bytes (2) a second over the last seconds."""
-        last = self._samples[-1]
-        first = next(sample for sample in self._samples if sample[0] >= last[0] - over)
-        return (last[what] - first[what]) / (last[0] - first[0]) if last[0] > first[0] else 0.0
-
-
-def duration(seconds: float) -> str:
-    """Say a time as people do: 42 s, 3 min, 2 h 5 min."""
-    whole = round(seconds)
-    if whole < 100:
-        return f"{whole} s"
-    minutes = round(seconds / 60)
-    if minutes < 100:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
-def counted(number: int, one: str, more: str | None = None) -> str:
-    """Say how many there are: 1 row, 2 rows."""
-    return f"{number:,} {one if number == 1 else more or one + 's'}"
+    def _pace(self, status: Status) -> Iterator[str]:
+        if status.unreachable is not None:
+            yield f"waiting: Refold cannot be reached, for {duration(status.unreachable)} now"
+            return
+        speed = self._bar.tasks[self._rows].speed
+        if status.paused > 0:
+            yield f"paused by the server for {duration(status.paused)}"
+        elif speed:
+            yield f"{speed:.1f}/s"
+        if status.waiting and status.paused <= 0:
+            yield f"{status.waiting} waiting for the rate limit"
+        left = self._bar.tasks[self._input].time_remaining
+        if status.total is not None and left is not None and status.position < status.total:
+            yield f"about {duration(left)} left"

@@ -8,10 +8,12 @@ from typing import IO, Any
 from attrs import frozen
 
 from .. import Delivery, RefoldError
+from ._order import digest_of_key
 from ._table import Sent, Table
 
 KIND = "refold-async batch"
-VERSION = 1
+VERSION = 2
+"""2 knows ordering keys, tags and first times."""
 
 _BEGINNING = f'{{"journal":"{KIND}"'.encode()
 _LARGEST_GAP = 50_000_000
@@ -29,11 +31,13 @@ class Recovered:
     :ivar size: how much of it counts, in bytes; what comes after that is half a line.
     :ivar ends_line: whether that ends with a line feed.
     :ivar base_url: where its rows went.
+    :ivar version: the oldest version that wrote in it.
     """
 
     size: int
     ends_line: bool
     base_url: str | None
+    version: int = VERSION
 
 
 def recover(file: IO[bytes], name: str, table: Table, settings: str) -> Recovered:
@@ -50,6 +54,7 @@ def recover(file: IO[bytes], name: str, table: Table, settings: str) -> Recovere
     ends_line = True
     base_url: str | None = None
     place = ""
+    version = VERSION
     for number, line in enumerate(file, 1):
         entry = _parse(line)
         whole = line.endswith(b"\n")
@@ -58,6 +63,7 @@ def recover(file: IO[bytes], name: str, table: Table, settings: str) -> Recovere
                 break
             header = _checked(entry, name, settings)
             place, base_url = str(header.get("keys")), str(header.get("base_url"))
+            version = header["version"]
         elif entry is None and not whole:
             break
         elif entry is not None and "resumed" in entry:
@@ -71,7 +77,7 @@ def recover(file: IO[bytes], name: str, table: Table, settings: str) -> Recovere
         ends_line = whole
     table.killed()
     table.reading = False
-    return Recovered(size, ends_line, base_url)
+    return Recovered(size, ends_line, base_url, version)
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
@@ -86,8 +92,12 @@ def _checked(header: dict[str, Any] | None, name: str, settings: str) -> dict[st
     """Make sure that this is our journal, before a byte of it is changed."""
     if header is None or header.get("journal") != KIND:
         raise JournalError(f"{name} is not a journal of refold-async batch: name another file with --journal")
-    if header.get("version") != VERSION:
-        raise JournalError(f"{name} was written by another version of refold-async: go on with that one")
+    version = header.get("version")
+    if not isinstance(version, int) or not 1 <= version <= VERSION:
+        raise JournalError(
+            f"{name} was written by a newer refold-async, in format {version!r}; this one reads up to {VERSION}. Go on "
+            "with the newer one: pip install -U refold-async"
+        )
     if header.get("settings") != settings:
         raise JournalError(
             f"{name} was begun with other values of --slug, --event, --linked-account-id, --config-id or "
@@ -97,20 +107,21 @@ def _checked(header: dict[str, Any] | None, name: str, settings: str) -> dict[st
 
 
 def _apply(entry: dict[str, Any], place: str, table: Table) -> bool:
-    """Take a line in; False if it makes no sense."""
+    """Record a line in the table. Returns False if it makes no sense."""
     try:
         what, line = entry["what"], entry["line"]
         if not isinstance(line, int) or not 1 <= line <= table.last + _LARGEST_GAP:
             return False
         if what == "sending":
+            key = entry.get("ordering_key")
             sent = Sent(entry.get("key"), place, float(entry["at"]))
-            table.sending(line, bytes.fromhex(entry["digest"]), sent)
+            table.sending(line, bytes.fromhex(entry["digest"]), sent, 0 if key is None else digest_of_key(key))
         elif what == "retrying":
             table.retrying(line, Delivery(entry["delivery"]))
         elif what == "ended":
             table.ended(line, Delivery(entry["delivery"]), entry.get("status"))
         else:
             return False
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError):  # a step that the fence does not allow among them
         return False
     return True

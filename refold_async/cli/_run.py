@@ -3,149 +3,255 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-import sys
-import threading
+import socket
+import ssl
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 import anyio
 from attrs import define, field
 
-from .. import AuthenticationError, Delivery, NotAttemptedError, Outcome, RefoldClient, Trigger
+from .. import (
+    AuthenticationError,
+    CircuitBreaker,
+    CircuitOpenError,
+    DeadlineExceededError,
+    Delivery,
+    NotAttemptedError,
+    Outcome,
+    RefoldClient,
+    RefoldConnectionError,
+    RefoldTimeoutError,
+    Trigger,
+)
 from ..hooks import HookEvent, RateLimitPaused, RetryScheduled
 from ..limiters import MemoryRateLimiter
 from . import _core_access as access
 from ._feed import Feed
-from ._input import InputError
 from ._journal import Journal
+from ._leftovers import Leftovers
+from ._order import KeyOrder
+from ._outage import Outage
 from ._progress import Progress, Status
-from ._records import Origin
 from ._recovery import JournalError
+from ._report import Report, StopReason
+from ._rows import RowHeldError, RowQueue, origin_of
+from ._signals import drained_by_signals
 from ._source import BadRow, Source
-from ._table import ACCEPTED, DOUBTFUL, INVALID, NOT_SENT, REFUSED, REJECTED, RESENDING, Table
+from ._table import Sent, Table
+from ._trials import Trials
+from ._words import counted, with_cause
 
-_MOST_TOLD = 20
-"""How many failures are told of as they happen; the summary has them all."""
+_DEFAULT_PAUSE: Final = 1.0
+"""Seconds that a 429 pauses the limiter for when it does not say how long."""
 
-MOST_KEPT = 1000
-"""How many failures are kept with what was said, for the summary for machines."""
-
-StopReason = Literal["interrupted", "input", "journal", "credential"]
-
-_WORDS = {
-    Delivery.REJECTED: "rejected",
-    Delivery.NOT_SENT: "not sent",
-    Delivery.AMBIGUOUS: "ambiguous",
-}
+_PERMANENT_LOOKUP_ERRORS: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 
-@define(eq=False)
+@define(eq=False, kw_only=True)
 class Run:
-    """One run of a batch.
+    """One run of a batch: the flow. What is counted is in `report`.
 
-    :ivar table: what is known of each row.
-    :ivar stopped: why it stopped before the end of the input, and `error` what there is to say about that.
-    :ivar failures: of the rows that were not accepted, the first ones; `failed` counts them all.
-    :ivar ended: how many rows were tried in this run, and ended one way or the other.
+    A row that was certainly not sent, because Refold could not be reached or no descriptor was free, is put back and
+    sent again; all other endings count. Each attempt is written down before its first byte.
+
+    :param table: what is known of each row.
+    :param max_failures: stop after so many rows that were rejected or are ambiguous; None for no limit.
+    :param max_outage: stop when Refold could not be reached for so many seconds; None waits for ever.
+    :param make_feed: turns the source's rows into an async iterator.
     """
 
     source: Source
     table: Table
     journal: Journal | None
     limiter: MemoryRateLimiter | None
-    max_concurrency: int = field(kw_only=True)
-    skip_invalid: bool = field(kw_only=True)
-    stopped: StopReason | None = None
-    error: str | None = None
-    failures: list[dict[str, Any]] = field(factory=list)
-    failed: int = 0
-    ended: int = 0
-    retries: int = 0
-    seconds: float = 0.0
+    order: KeyOrder
+    trials: Trials
+    max_concurrency: int
+    skip_invalid: bool
+    max_failures: int | None = None
+    max_outage: float | None = None
+    failed_to: Leftovers | None = None
+    ambiguous_to: Leftovers | None = None
+    make_feed: Callable[[Any], Any] = Feed
+    report: Report = field(init=False)
+    _rows: RowQueue = field(init=False)
+    _outage: Outage | None = None
     _position: int = 0
     _paused_until: float = 0.0
     _taking: anyio.CancelScope | None = None
-    _progress: Progress | None = None
+    _say: Callable[[str], None] = field(default=lambda line: None)
 
-    def look(self) -> Status:
-        """Give the status, for the progress."""
-        count = self.table.count
+    def __attrs_post_init__(self) -> None:
+        self.report = Report(self.table, lambda line: self._say(line))
+        self._rows = RowQueue(self.order, self.trials, None, self._on_bad, self._on_held)
+
+    def snapshot(self) -> Status:
+        """Return how far it has come, for the progress."""
+        counts = self.report.counts()
         return Status(
-            accepted=count(ACCEPTED),
-            rejected=count(REJECTED, REFUSED),
-            not_sent=count(NOT_SENT),
-            ambiguous=count(DOUBTFUL, RESENDING),
-            invalid=count(INVALID),
-            retries=self.retries,
+            accepted=counts["accepted"],
+            rejected=counts["rejected"],
+            not_sent=counts["not_sent"],
+            ambiguous=counts["ambiguous"],
+            invalid=counts["invalid"],
+            retries=self.report.retries,
             waiting=0 if self.limiter is None else self.limiter.waiting,
             paused=max(0.0, self._paused_until - time.monotonic()),
+            unreachable=None if self._outage is None else self._outage.seconds,
             position=self._position,
             total=self.source.input.size,
         )
 
-    def _watch(self, event: HookEvent) -> None:
-        if isinstance(event, RetryScheduled):
-            self.retries += 1
-        elif isinstance(event, RateLimitPaused):
-            pause = 1.0 if event.retry_after is None else event.retry_after
-            self._paused_until = max(self._paused_until, time.monotonic() + pause)
-
     async def send(self, client: RefoldClient, progress: Progress) -> None:
         """Send the rows, until there are no more or something stops it."""
-        self._progress = progress
+        self._say = progress.say
         self._position = self.source.offset
         started = time.monotonic()
-        if self.journal is None:
-            client = client.with_options(hooks=[self._watch])
-        else:
-            client = client.with_options(hooks=[self._watch, self.journal.watch])
-            client = access.with_before_send(client, self.journal.before_send)
+        self._outage = Outage(
+            CircuitBreaker(clock=anyio.current_time), access.reader(client), progress.say, self._rows.changed
+        )
+        self._rows.outage = self._outage
+        hooks = [self._watch, self._outage.watch, *([] if self.journal is None else [self.journal.watch])]
+        client = access.with_before_send(client.with_options(hooks=hooks), self._before_send)
         async with anyio.create_task_group() as group:
-            with progress.shown(), _signals(self._interrupted, self._last_words):
+            with progress.shown(), drained_by_signals(self._interrupted, self._exit_message):
                 group.start_soon(progress.run)
-                async with contextlib.aclosing(self._triggers()) as triggers:
-                    await self._send_all(client, triggers)
-                if self.stopped is None:
+                group.start_soon(self._outage.run)
+                group.start_soon(self._give_up_in_time)
+                group.start_soon(self._rows.fill, self.make_feed(self.source.rows).items())
+                await self._send_all(client)
+                if self.report.stopped is None:
                     self._position = self.source.input.size or 0
             group.cancel_scope.cancel()
         self.table.killed()  # should the end of a row have been missed, it counts as what it is then
-        self.seconds = time.monotonic() - started
+        self.report.seconds = time.monotonic() - started
 
-    async def _send_all(self, client: RefoldClient, triggers: AsyncGenerator[Trigger, None]) -> None:
-        stream = client.trigger_stream(
-            triggers,
-            max_concurrency=self.max_concurrency,
-            on_outcome=self._ended,
-            stop_on=(AuthenticationError, JournalError),
-        )
-        async with stream as outcomes:
-            # Cancelling this, and not the whole, is leaving the block early: what is on the wire may finish.
-            with anyio.CancelScope() as self._taking:
-                if self.stopped is None:
-                    async for _ in outcomes:
-                        pass
+    async def _send_all(self, client: RefoldClient) -> None:
+        async with contextlib.aclosing(self._rows.triggers()) as triggers:
+            stream = client.trigger_stream(
+                triggers,
+                max_concurrency=self.max_concurrency,
+                on_outcome=self._ended,
+                stop_on=(AuthenticationError, JournalError),
+            )
+            async with stream as outcomes:
+                # Cancelling this, and not the whole, is leaving the block early: what is on the wire may finish.
+                with anyio.CancelScope() as self._taking:
+                    if self.report.stopped is None:
+                        async for _ in outcomes:
+                            pass
+        if self._rows.error is not None:
+            self._stop("input", str(self._rows.error))
 
-    async def _triggers(self) -> AsyncGenerator[Trigger, None]:
-        items = Feed(self.source.rows).items()
-        async with contextlib.aclosing(items):
-            try:
-                async for item in items:
-                    if isinstance(item, Trigger):
-                        yield item
-                    elif not self._refuse(item):
-                        return
-            except InputError as error:
-                self._stop("input", str(error))
+    # Before a row is sent
 
-    def _refuse(self, row: BadRow) -> bool:
-        """Note a row that cannot be sent; give whether to go on."""
+    def _before_send(self, sending: access.Sending) -> None:
+        """Check that the row may still go, and write down that it does; whatever is raised here ends it, not sent."""
+        trigger = access.trigger_of(sending)
+        origin = origin_of(trigger)
+        hold = self.order.hold_on(trigger.ordering_key, origin.line)
+        if hold is not None:
+            raise RowHeldError(hold.reason)
+        if self._outage is not None:
+            self._outage.check(origin.line)
+        if self.journal is not None:
+            self.journal.before_send(sending)
+        elif not self.table.fence(origin.line).is_under_way:
+            self.table.sending(origin.line, origin.digest, Sent(None, "", 0.0))
+
+    def _watch(self, event: HookEvent) -> None:
+        if isinstance(event, RetryScheduled):
+            self.report.retries += 1
+            if self.journal is None and event.trigger is not None:
+                line = origin_of(event.trigger).line
+                if self.table.fence(line).is_under_way:
+                    self.table.retrying(line, event.delivery)
+        elif isinstance(event, RateLimitPaused):
+            pause = _DEFAULT_PAUSE if event.retry_after is None else event.retry_after
+            self._paused_until = max(self._paused_until, time.monotonic() + pause)
+
+    # After it has ended
+
+    def _ended(self, outcome: Outcome) -> None:
+        trigger, line = outcome.trigger, origin_of(outcome.trigger).line
+        self._record(line, outcome)
+        if self._outage is not None:
+            self._outage.ended(line)
+        alike = self.trials.ended(outcome)
+        if self._goes_again(outcome):
+            self.table.waits(line)
+            self._rows.put_back(trigger)
+        elif isinstance(outcome.error, NotAttemptedError) or self._waits_for_the_next_run(outcome):
+            self.table.waits(line)
+        else:
+            self._count(line, outcome)
+        self._rows.ended()
+        self._stop_if_hopeless(outcome, alike)
+
+    def _record(self, line: int, outcome: Outcome) -> None:
+        """Write down how a row ended."""
+        if self.journal is not None:
+            self.journal.ended(outcome)
+            if self.journal.failure is not None:
+                self._stop("journal", self.journal.failure)
+        else:
+            status = outcome.receipt.status_code if outcome.receipt else getattr(outcome.error, "status_code", None)
+            self.table.ended(line, outcome.delivery, status)
+
+    def _goes_again(self, outcome: Outcome) -> bool:
+        """Whether a row was certainly not sent, for no fault of its own, and this run can still send it."""
+        return self.report.stopped is None and self._waits_for_the_next_run(outcome)
+
+    def _waits_for_the_next_run(self, outcome: Outcome) -> bool:
+        error = outcome.error
+        if outcome.delivery is not Delivery.NOT_SENT:
+            return False
+        if isinstance(error, RowHeldError):
+            hold = self.order.hold_on(outcome.trigger.ordering_key, origin_of(outcome.trigger).line)
+            return hold is None or hold.passes
+        if isinstance(error, DeadlineExceededError):
+            return self._outage is not None and not self._outage.breaker.is_closed
+        return isinstance(error, RefoldConnectionError | RefoldTimeoutError | CircuitOpenError)
+
+    def _count(self, line: int, outcome: Outcome) -> None:
+        self._position = max(self._position, origin_of(outcome.trigger).end)
+        error = outcome.error
+        if isinstance(error, RowHeldError):
+            self._on_held(outcome.trigger, str(error))
+            return
+        self.report.finished += 1
+        if error is None:
+            return
+        self.order.failed(outcome.trigger.ordering_key, line)
+        if not isinstance(error, JournalError):
+            self.report.add_outcome(line, outcome)
+        leftovers = self.ambiguous_to if outcome.delivery is Delivery.AMBIGUOUS else self.failed_to
+        if leftovers is not None:
+            leftovers.write(outcome.trigger, outcome)
+
+    def _stop_if_hopeless(self, outcome: Outcome, alike: str | None) -> None:
+        error = outcome.error
+        if isinstance(error, AuthenticationError):
+            self._stop("credential", str(error))
+        if alike is not None:
+            self._stop("alike", alike)
+        failed = self.report.not_accepted
+        if self.max_failures is not None and failed >= self.max_failures:
+            self._stop(
+                "failures",
+                f"{counted(failed, 'row')} failed, as many as --max-failures allows. Nothing more was sent",
+            )
+        if self._outage is not None and not self._outage.answered and error is not None and _is_permanent(error):
+            self._stop("unreachable", f"{with_cause(error)}. Nothing was sent: check --base-url and --cacert")
+
+    def _on_bad(self, row: BadRow) -> bool:
+        """Record a row that cannot be sent; return whether to go on."""
         for line in range(row.line, row.last + 1):
             self.table.invalid(line)
         if self.skip_invalid and row.is_skippable:
-            self._tell(row.line, "invalid", row.problem)
+            self.report.add(row.line, "invalid", row.problem)
             return True
         name = self.source.input.name
         self._stop(
@@ -155,80 +261,52 @@ class Run:
         )
         return False
 
-    def _ended(self, outcome: Outcome) -> None:
-        origin = outcome.trigger.context
-        assert isinstance(origin, Origin)
-        error = outcome.error
-        status = outcome.receipt.status_code if outcome.receipt else getattr(error, "status_code", None)
-        if self.journal is not None:
-            self.journal.ended(outcome)
-            if self.journal.failure is not None:
-                self._stop("journal", self.journal.failure)
-        else:
-            self.table.ended(origin.line, outcome.delivery, status)
-        if not isinstance(error, NotAttemptedError):
-            self.ended += 1
-            self._position = max(self._position, origin.end)
-        if isinstance(error, AuthenticationError):
-            self._stop("credential", str(error))
-        if error is not None and not isinstance(error, NotAttemptedError | JournalError):
-            kind = type(error).__name__
-            self._tell(origin.line, _WORDS[outcome.delivery], str(error), error=kind, status=status)
+    def _on_held(self, trigger: Trigger, reason: str) -> None:
+        """Record a row that another one of its ordering key keeps back."""
+        line = origin_of(trigger).line
+        if not self.table.fence(line).may_have_fired:
+            self.table.ended(line, Delivery.NOT_SENT, None)
+        self.report.held += 1
+        self.report.add(line, "held back", reason)
+        if self.failed_to is not None:
+            self.failed_to.write(trigger)
 
-    def _tell(self, line: int, how: str, message: str, **more: Any) -> None:
-        self.failed += 1
-        if len(self.failures) < MOST_KEPT:
-            self.failures.append({"line": line, "ended": how, "message": message, **more})
-        if self._progress is not None and self.failed <= _MOST_TOLD:
-            self._progress.say(f"line {line}: {how}: {message}")
-            if self.failed == _MOST_TOLD:
-                self._progress.say("Further failures are counted, and listed at the end.")
+    # Stopping
+
+    async def _give_up_in_time(self) -> None:
+        while self.max_outage is not None and self._outage is not None:
+            await anyio.sleep(min(1.0, self.max_outage))
+            seconds = self._outage.seconds
+            if seconds is not None and seconds >= self.max_outage:
+                self._stop("unreachable", "Refold could not be reached for as long as --max-outage allows")
+                return
 
     def _stop(self, reason: StopReason, error: str | None) -> None:
-        if self.stopped is None:
-            self.stopped, self.error = reason, error
+        """Send nothing more; what is on the wire may finish."""
+        is_first = self.report.stop(reason, error)
+        if is_first and self._taking is not None and reason not in ("input", "credential", "journal"):
+            self._taking.cancel()  # for the others, the stream or the queue stops by itself
 
     def _interrupted(self) -> None:
+        self._say("Stopping: what is on the wire may finish. Once more to leave at once.")
         self._stop("interrupted", None)
-        if self._progress is not None:
-            self._progress.say("Stopping: what is on the wire may finish. Once more to leave at once.", style="bold")
-        if self._taking is not None:
-            self._taking.cancel()
 
-    def _last_words(self) -> str:
+    def _exit_message(self) -> str:
         if self.journal is None:
             return "Left at once: what was on the wire may have fired, and there is no journal that tells what it was."
         return f"Left at once: rows that were on the wire may have fired. {self.journal.path} has what is known."
 
 
-@contextlib.contextmanager
-def _signals(first: Callable[[], None], last_words: Callable[[], str]) -> Iterator[None]:
-    """Call `first` on the first Ctrl-C (or SIGTERM) while the block lasts; on the second end the process at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = _running_loop()
-    asked = False
-
-    def handle(number: int, _: object) -> None:
-        nonlocal asked
-        if asked:
-            # Nothing that could wait, or that the interrupted code may be in the middle of.
-            show_cursor = b"\x1b[?25h" if sys.stderr.isatty() else b""
-            os.write(2, b"\n" + show_cursor + last_words().encode() + b"\n")
-            os._exit(128 + number)
-        asked = True
-        loop.call_soon_threadsafe(first)
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
-def _running_loop() -> Any:
-    import asyncio
-
-    return asyncio.get_running_loop()
+def _is_permanent(error: BaseException) -> bool:
+    """Whether it could not connect for a reason that does not pass by itself: the host's name, or its certificate."""
+    return any(
+        isinstance(cause, ssl.SSLCertVerificationError)
+        or (isinstance(cause, socket.gaierror) and cause.errno in _PERMANENT_LOOKUP_ERRORS)
+        for cause in _chain(error)
+    )

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 
 from attrs import define, frozen
 
 from .. import Idempotency, Trigger
+from ..policies.fence import State, send_until
 from ._input import Input, InputError
 from ._journal import place_of
 from ._lines import Lines
 from ._problems import RowError
 from ._reading import Reading
 from ._records import Constants, Format, Record, build, checked
-from ._table import ACCEPTED, DOUBTFUL, REJECTED, Sent, Table
+from ._table import Table
 
 
 @frozen
@@ -154,24 +156,23 @@ class Source:
             raise InputError(f"{self.input.name} has no rows: {self._format.beginning}")
 
     def _left_to_do(self, record: Record) -> tuple[str | None, float | None] | None:
-        """Say whether a row is to be sent: with which key again, and up to when; None if it is not."""
-        state = self._table.state(record.line)
-        if state == ACCEPTED:
-            return None
-        if state == REJECTED and not self._again.rejected and self._table.matches(record.line, record.digest):
-            return None
-        if state != DOUBTFUL:
+        """Return the key to send a row with again, and until when that may be done; None if it is not to be sent."""
+        state = self._table.fence(record.line)
+        if state is State.REJECTED:
+            is_as_it_was = self._table.matches(record.line, record.digest)
+            return None if is_as_it_was and not self._again.rejected else (None, None)
+        if state is State.QUEUED:
             return None, None
-        sent = self._table.sent[record.line]
-        if self._again.ambiguous:
-            return sent.key, None
-        until = self._remembered_until(sent)
-        return None if until is None else (sent.key, until)
-
-    def _remembered_until(self, sent: Sent) -> float | None:
-        """Say up to when a row can be sent again with its key; None if it cannot, or no longer."""
         idempotency = self._again.idempotency
-        if idempotency is None or sent.key is None or sent.place != place_of(idempotency):
+        sent = self._table.sent.get(record.line)
+        until = send_until(
+            state,
+            sent,
+            now=time.time(),
+            place=place_of(idempotency),
+            retry_within=None if idempotency is None else idempotency.retry_within,
+            asked=self._again.ambiguous,
+        )
+        if until is None:
             return None
-        until = sent.at + idempotency.retry_within
-        return until if sent.at <= time.time() < until else None
+        return None if sent is None else sent.key, None if until == math.inf else until

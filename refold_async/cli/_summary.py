@@ -2,137 +2,142 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
 from attrs import define
 from rich.console import Console
 from rich.table import Table as Grid
 
 from ._exits import EXIT_ACCEPTED, EXIT_AMBIGUOUS, EXIT_FAILED, EXIT_USAGE
-from ._progress import Status, counted, duration
 from ._run import Run
-from ._table import DOUBTFUL, INVALID, NOT_SENT, REFUSED, REJECTED, RESENDING, Table
+from ._table import RowState, Table
+from ._words import counted, duration
 
-_MOST_LISTED = 30
+_MOST_LISTED: Final = 30
 """How many lines are named in the summary for people; the one for machines has them all."""
+
+_LEAST_TIMED: Final = 2.0
+"""Seconds from which on a speed says something."""
 
 
 @define(eq=False)
 class Summary:
     """How a run ended.
 
-    :param before: how far the batch was before it.
+    :param before: the counts before it.
     """
 
     run: Run
-    before: Status
+    before: dict[str, int]
 
     @property
     def exit_code(self) -> int:
         """0 when all rows were accepted, 3 when some may have fired, 2 for an input that is at fault, else 1."""
-        status = self.run.look()
-        if status.ambiguous:
+        counts, report = self.run.report.counts(), self.run.report
+        if counts["ambiguous"]:
             return EXIT_AMBIGUOUS
-        if self.run.stopped == "input":
+        if report.stopped == "input":
             return EXIT_USAGE
-        if self.run.stopped or status.done > status.accepted:
+        if report.stopped or sum(counts.values()) > counts["accepted"]:
             return EXIT_FAILED
         return EXIT_ACCEPTED
 
     def as_dict(self) -> dict[str, Any]:
-        """Give it for machines."""
-        run = self.run
+        """Return it for machines."""
+        run, report = self.run, self.run.report
         return {
-            **_counts(run.look()),
-            "earlier": _counts(self.before),
+            **report.counts(),
+            "earlier": self.before,
             "lines": {kind: lines_of(run.table, *states) for kind, states in _LISTED.items()},
-            "failures": run.failures,
-            "failures_left_out": run.failed - len(run.failures),
+            "failures": report.failures,
+            "failures_left_out": report.failed - len(report.failures),
+            "held": report.held,
             "unwritten": [] if run.journal is None else run.journal.unwritten,
-            "retries": run.retries,
-            "seconds": round(run.seconds, 3),
-            "stopped": run.stopped,
-            "error": run.error,
+            "retries": report.retries,
+            "seconds": round(report.seconds, 3),
+            "stopped": report.stopped,
+            "error": report.error,
             "journal": None if run.journal is None else str(run.journal.path),
             "exit_code": self.exit_code,
         }
 
     def show(self, console: Console) -> None:
         """Print it for people."""
-        status, run = self.run.look(), self.run
+        counts, report = self.run.report.counts(), self.run.report
         grid = Grid.grid(padding=(0, 2))
         grid.add_column(justify="right")
         grid.add_column()
         grid.add_column(overflow="fold")
-        earlier = self.before.accepted
-        for kind, count in _counts(status).items():
+        earlier = self.before["accepted"]
+        for kind, count in counts.items():
             if not count and kind != "accepted":
                 continue
             style = _STYLES[kind]
             words = f"({earlier:,} of them before this run)" if earlier else ""
             if kind in _LISTED:
-                words = f"line {in_words(lines_of(run.table, *_LISTED[kind]))}"
+                words = f"line {in_words(lines_of(self.run.table, *_LISTED[kind]))}"
             grid.add_row(f"[{style}]{count:,}[/]", f"[{style}]{kind.replace('_', ' ')}[/]", words)
         console.print(grid)
-        if run.ended:
+        if report.finished:
+            speed = f", {report.finished / report.seconds:.1f} a second" if report.seconds >= _LEAST_TIMED else ""
+            retries = f"; {counted(report.retries, 'retry', 'retries')}" if report.retries else ""
             console.print(
-                f"{counted(run.ended, 'row')} in {duration(run.seconds)}, "
-                f"{run.ended / max(run.seconds, 0.001):.1f} a second; {counted(run.retries, 'retry', 'retries')}.",
-                highlight=False,
+                f"{counted(report.finished, 'row')} in {duration(report.seconds)}{speed}{retries}.", highlight=False
             )
-        for sentence in self._what_to_do(status):
+        for sentence in self._what_to_do(counts):
             console.print(sentence, markup=False, highlight=False)
 
-    def _what_to_do(self, status: Status) -> Iterable[str]:
-        run = self.run
-        journal = run.journal
-        if run.stopped and run.stopped != "input":
-            yield f"It was stopped before the end of the input: nothing after line {run.table.last} was sent."
+    def _what_to_do(self, counts: dict[str, int]) -> Iterator[str]:
+        run, report, journal = self.run, self.run.report, self.run.journal
+        if report.stopped and report.stopped != "input":
+            yield "It was stopped before the end of the input: what is not listed above was not sent."
         if journal is not None and journal.unwritten:
             yield (
                 f"The ends of line {in_words(journal.unwritten)} are not in the journal: with --resume they will "
                 "count as ambiguous, whatever is said above."
             )
-        if journal is not None and (run.stopped or status.not_sent):
+        if journal is not None and (report.stopped or counts["not_sent"]):
             yield "To go on, run the same command with --resume."
-        elif run.stopped and run.ended:
+        elif report.stopped and report.finished:
             yield "There is no journal, so running it again would send what was accepted again: see --journal."
-        if journal is not None and run.table.count(REFUSED):
+        deferred = run.table.count(RowState.DEFERRED)
+        if journal is not None and deferred:
             yield (
-                f"{counted(run.table.count(REFUSED), 'row')} of the rejected met a wrong credential or a busy Refold: "
-                "--resume sends such rows again."
+                f"{counted(deferred, 'rejected row')} failed for a reason that passes (wrong key, missing right, rate "
+                "limit): --resume sends such rows again."
             )
-        if status.ambiguous:
+        if counts["ambiguous"]:
             yield (
                 "What is ambiguous may have fired, and may not: look for it in Refold, under executions."
-                + (" To send it again all the same: --resume --resend-ambiguous." if journal is not None else "")
+                + (" To send it again nevertheless: --resume --resend-ambiguous." if journal is not None else "")
             )
+        for leftovers in (run.failed_to, run.ambiguous_to):
+            if leftovers is not None and leftovers.failure is not None:
+                yield leftovers.failure
+            elif leftovers is not None and leftovers.written:
+                yield f"{leftovers.path} has {counted(leftovers.written, 'row')}, to be fed in again."
 
 
-_LISTED = {
-    "rejected": (REJECTED, REFUSED),
-    "not_sent": (NOT_SENT,),
-    "ambiguous": (DOUBTFUL, RESENDING),
-    "invalid": (INVALID,),
+_LISTED: Final = {
+    "rejected": (RowState.REJECTED, RowState.DEFERRED),
+    "not_sent": (RowState.NOT_SENT,),
+    "ambiguous": (RowState.AMBIGUOUS, RowState.RESENDING),
+    "invalid": (RowState.INVALID,),
 }
 
-_STYLES = {"accepted": "green", "rejected": "red", "not_sent": "red", "ambiguous": "bold yellow", "invalid": "red"}
+_STYLES: Final = {
+    "accepted": "green",
+    "rejected": "red",
+    "not_sent": "red",
+    "ambiguous": "bold yellow",
+    "invalid": "red",
+}
 
 
-def _counts(status: Status) -> dict[str, int]:
-    return {
-        "accepted": status.accepted,
-        "rejected": status.rejected,
-        "not_sent": status.not_sent,
-        "ambiguous": status.ambiguous,
-        "invalid": status.invalid,
-    }
-
-
-def lines_of(table: Table, *states: int) -> list[int]:
-    """Give the lines of the rows in these states, in order."""
-    return sorted(line for state in states for line in table.lines(state))
+def lines_of(table: Table, *states: RowState) -> list[int]:
+    """Return the lines of the rows in these states, in order."""
+    return sorted(table.lines(*states))
 
 
 def in_words(lines: list[int]) -> str:

@@ -2,55 +2,66 @@
 
 from __future__ import annotations
 
+import enum
+from array import array
 from collections.abc import Iterator
+from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from .. import Delivery
+from ..policies.fence import Event, Sent, State, event_for, step
 
-# The states; a row is at its line's place.
-UNSENT = 0
-SENDING = 1
-"""On the wire, or about to be."""
-DOUBTFUL = 2
-"""It may have fired: an attempt ended so, or it was on the wire when its run was killed."""
-RESENDING = 3
-"""Doubtful, and on the wire again."""
-ACCEPTED = 4
-REJECTED = 5
-REFUSED = 6
-"""Rejected, but for what may pass, such as the rate limit or a wrong key, and not for what the row holds."""
-NOT_SENT = 7
-INVALID = 8
+__all__ = ["RowState", "Sent", "Table"]
 
-_PASSING = frozenset({401, 425, 429, 503})
-"""Statuses of a rejection that says nothing about the row itself."""
+
+class RowState(enum.IntEnum):
+    """The fence's states, with `State.QUEUED` split by what the summary says of the row."""
+
+    UNSENT = 0
+    """Queued: nothing was tried yet, or it waits for its next turn."""
+    SENDING = 1
+    AMBIGUOUS = 2
+    RESENDING = 3
+    ACCEPTED = 4
+    REJECTED = 5
+    DEFERRED = 6
+    """Queued: rejected, for a reason that passes, such as the rate limit or a wrong key."""
+    NOT_SENT = 7
+    """Queued: it could not be sent."""
+    INVALID = 8
+    """Queued: it cannot be sent before somebody mends it."""
+
+
+_FENCE: Final = (
+    State.QUEUED, State.SENDING, State.AMBIGUOUS, State.RESENDING, State.ACCEPTED, State.REJECTED,
+    State.QUEUED, State.QUEUED, State.QUEUED,
+)  # fmt: skip
+
+_PLAIN: Final = {
+    State.QUEUED: RowState.NOT_SENT,
+    State.SENDING: RowState.SENDING,
+    State.AMBIGUOUS: RowState.AMBIGUOUS,
+    State.RESENDING: RowState.RESENDING,
+    State.ACCEPTED: RowState.ACCEPTED,
+    State.REJECTED: RowState.REJECTED,
+}
 
 _DIGEST = 8
-
-
-@frozen
-class Sent:
-    """The first time a row, or its key, was sent.
-
-    :ivar key: the idempotency key that went with it.
-    :ivar place: where that was; see `place_of`.
-    :ivar at: POSIX seconds.
-    """
-
-    key: str | None
-    place: str
-    at: float
 
 
 @define(eq=False)
 class Table:
     """The states of all rows.
 
+    Each row is moved along `fence.TRANSITIONS` by `sending`, `retrying`, `ended` and `killed`: by the run while rows
+    are sent, and by `recover` while an earlier run's journal is read. What always holds is what `fence.State` says.
+
     :ivar sent: of the rows that are on the wire, when and with which key they were sent first; and of those that were
-        doubtful when the journal was read.
-    :ivar reading: whether a journal is being read: then the digests are kept, to compare the input with, and what may
-        have to be sent again with its key. A run that is going on needs neither, however many rows it has.
+        ambiguous when the journal was read.
+    :ivar reading: whether a journal is being read: then the digests and ordering keys are kept, to compare the input
+        with, and what may have to be sent again with its key. A run that is going on needs neither, however many rows
+        it has.
     :ivar last: the last line that is known of; 0 for none.
     """
 
@@ -58,82 +69,118 @@ class Table:
     sent: dict[int, Sent] = field(factory=dict)
     _states: bytearray = field(factory=lambda: bytearray(1))
     _digests: bytearray = field(factory=lambda: bytearray(_DIGEST))
-    _counts: list[int] = field(factory=lambda: [0] * 9)
+    _keys: array[int] = field(factory=lambda: array("Q"))
+    _counts: list[int] = field(factory=lambda: [0] * len(RowState))
 
     @property
     def last(self) -> int:
         return len(self._states) - 1
 
-    def state(self, line: int) -> int:
-        """Give the state of a row; `UNSENT` for one that is not known."""
-        return self._states[line] if line < len(self._states) else UNSENT
+    def state(self, line: int) -> RowState:
+        """Return the state of a row; `UNSENT` for one that is not known."""
+        return RowState(self._states[line]) if line < len(self._states) else RowState.UNSENT
 
-    def count(self, *states: int) -> int:
+    def fence(self, line: int) -> State:
+        """Return the state of a row as the fence has it."""
+        return _FENCE[self._states[line]] if line < len(self._states) else State.QUEUED
+
+    def count(self, *states: RowState) -> int:
         """Count the rows in these states."""
         return sum(self._counts[state] for state in states)
 
-    def lines(self, state: int) -> Iterator[int]:
-        """Give the lines of the rows in a state, in order."""
-        line = self._states.find(state, 1)
-        while line >= 0:
-            yield line
-            line = self._states.find(state, line + 1)
+    def lines(self, *states: RowState) -> Iterator[int]:
+        """Yield the lines of the rows in these states, in order within each state."""
+        for state in states:
+            line = self._states.find(state, 1)
+            while line >= 0:
+                yield line
+                line = self._states.find(state, line + 1)
 
     def may_have_fired(self, start: int, stop: int) -> int | None:
-        """Give the first line in a range whose row has fired, or may have; None if there is none."""
-        found = (line for line in range(start, min(stop, len(self._states))) if _fired(self._states[line]))
-        return next(found, None)
+        """Return the first line in a range whose row has fired, or may have; None if there is none."""
+        lines = range(start, min(stop, len(self._states)))
+        return next((line for line in lines if _FENCE[self._states[line]].may_have_fired), None)
 
     def matches(self, line: int, digest: bytes) -> bool:
         """Whether this is what the row held when it was sent."""
         return self._digests[_DIGEST * line : _DIGEST * (line + 1)] == digest
 
-    def sending(self, line: int, digest: bytes, sent: Sent) -> None:
-        """Note that a row goes to the wire."""
-        state = self.state(line)
+    def keyed(self) -> Iterator[tuple[int, int, RowState]]:
+        """Yield the lines of all rows with an ordering key, its digest and the row's state, as the journal had them."""
+        for line, key in enumerate(self._keys):
+            if key:
+                yield line, key, self.state(line)
+
+    def sending(self, line: int, digest: bytes, sent: Sent, key: int = 0) -> None:
+        """Record that a row goes to the wire.
+
+        :param key: the digest of its ordering key; 0 for none.
+        :raises TransitionError: for a row that fired.
+        """
+        state = self.fence(line)
+        if state.is_under_way:  # sent again without a word on how it ended: its sender was killed meanwhile
+            state = step(state, Event.LOST)
+        if state is State.REJECTED:  # whoever sends it was asked to
+            state = step(state, Event.RETRY)
+        after = step(state, Event.SEND)
         earlier = self.sent.get(line)
-        if state not in (SENDING, DOUBTFUL, RESENDING):
+        if state is State.QUEUED:
             self.sent[line] = sent
-        elif earlier is None or (earlier.key, earlier.place) != (sent.key, sent.place):
-            self.sent[line] = Sent(None, sent.place, sent.at)  # no one key stands for all that was sent
-        # Sent again without a word on how it ended: whoever sent it first was killed meanwhile.
-        self.set(line, RESENDING if state in (SENDING, DOUBTFUL, RESENDING) else SENDING)
+        else:
+            self.sent[line] = Sent(None, sent.place, sent.at) if earlier is None else earlier.also(sent)
+        self.set(line, _PLAIN[after])
         if self.reading:
-            missing = _DIGEST * len(self._states) - len(self._digests)
-            self._digests.extend(bytes(missing))
-            self._digests[_DIGEST * line : _DIGEST * (line + 1)] = digest
+            self._remember(line, digest, key)
 
     def retrying(self, line: int, delivery: Delivery) -> None:
-        """Note that an attempt ended so, and that there will be another."""
-        self._end(line, DOUBTFUL if delivery is Delivery.AMBIGUOUS else NOT_SENT)
+        """Record that an attempt ended so, and that there will be another.
+
+        :raises TransitionError: for a row that is not on the wire.
+        """
+        self._end(line, Event.DOUBT if delivery is Delivery.AMBIGUOUS else Event.DEFER, RowState.NOT_SENT)
 
     def ended(self, line: int, delivery: Delivery, status: int | None) -> None:
-        """Note how a row ended; what may have fired before still may, unless it was accepted."""
-        if delivery is Delivery.ACCEPTED:
-            self.set(line, ACCEPTED)
-            self.sent.pop(line, None)
-        elif delivery is Delivery.REJECTED:
-            self._end(line, REFUSED if status in _PASSING else REJECTED)
+        """Record how a row ended; what may have fired before still may, unless it was accepted.
+
+        :raises TransitionError: for an ending that cannot be.
+        """
+        event = event_for(delivery, status_code=status)
+        queued = RowState.DEFERRED if delivery is Delivery.REJECTED else RowState.NOT_SENT
+        if self.fence(line) is State.QUEUED and event in (Event.DEFER, Event.REJECT):
+            self.set(line, queued)  # no attempt was under way: before the first, or between two
         else:
-            self._end(line, DOUBTFUL if delivery is Delivery.AMBIGUOUS else NOT_SENT)
+            self._end(line, event, queued)
 
     def invalid(self, line: int) -> None:
-        """Note that a row cannot be sent."""
-        self.set(line, INVALID)
+        """Record that a row cannot be sent as it is; one that may have fired stays what it is."""
+        if not self.fence(line).may_have_fired:
+            self.set(line, RowState.INVALID)
+
+    def waits(self, line: int) -> None:
+        """Record that a row which did not fire waits for its next turn."""
+        if self.fence(line) is State.QUEUED:
+            self.set(line, RowState.UNSENT)
 
     def killed(self) -> None:
-        """Note that whoever sent the rows that are on the wire is gone."""
+        """Record that whoever sent the rows that are on the wire is gone."""
         for line in self.sent:
-            self.set(line, DOUBTFUL)
+            if self.fence(line).is_under_way:
+                self.set(line, _PLAIN[step(self.fence(line), Event.LOST)])
 
-    def _end(self, line: int, state: int) -> None:
-        if self.state(line) in (DOUBTFUL, RESENDING):
-            state = DOUBTFUL
-        self.set(line, state)
-        if state != DOUBTFUL or not self.reading:
+    def _end(self, line: int, event: Event, queued: RowState) -> None:
+        after = step(self.fence(line), event)
+        self.set(line, queued if after is State.QUEUED else _PLAIN[after])
+        if after is not State.AMBIGUOUS or not self.reading:
             self.sent.pop(line, None)
 
-    def set(self, line: int, state: int) -> None:
+    def _remember(self, line: int, digest: bytes, key: int) -> None:
+        self._digests.extend(bytes(max(0, _DIGEST * len(self._states) - len(self._digests))))
+        self._digests[_DIGEST * line : _DIGEST * (line + 1)] = digest
+        if key or line < len(self._keys):
+            self._keys.frombytes(bytes(self._keys.itemsize * max(0, line + 1 - len(self._keys))))
+            self._keys[line] = key
+
+    def set(self, line: int, state: RowState) -> None:
         """Set the state of a row."""
         missing = line + 1 - len(self._states)
         if missing > 0:
@@ -141,7 +188,3 @@ class Table:
         self._counts[self._states[line]] -= 1
         self._counts[state] += 1
         self._states[line] = state
-
-
-def _fired(state: int) -> bool:
-    return state in (SENDING, DOUBTFUL, RESENDING, ACCEPTED)

@@ -122,10 +122,13 @@ def test_what_is_ambiguous_outweighs_what_failed(server: MockRefold, tmp_path: P
     assert batch(server, write_rows(tmp_path / "rows.jsonl", 3)).code == 3
 
 
-def test_what_was_not_sent_is_a_failure(server: MockRefold, tmp_path: Path) -> None:
+def test_rows_wait_while_nothing_connects_and_are_not_burnt(server: MockRefold, tmp_path: Path) -> None:
     server.refuse()
-    ran = batch(server, write_rows(tmp_path / "rows.jsonl", 2), "--max-attempts", "1", "--json")
-    assert (ran.code, ran.summary["not_sent"]) == (1, 2)
+    ran = batch(server, write_rows(tmp_path / "rows.jsonl", 50), "--max-attempts", "1", "--max-outage", "0.3", "--json")
+    assert (ran.code, ran.summary["stopped"]) == (1, "unreachable")
+    assert (ran.summary["not_sent"], ran.summary["failures"]) == (0, []), "they were put back"
+    assert len(re.findall("pausing", ran.err)) == 1
+    assert "cannot be reached (connect error)" in ran.err
 
 
 def test_a_wrong_key_stops_it(server: MockRefold, tmp_path: Path) -> None:
@@ -170,11 +173,18 @@ def test_a_long_pause_holds_up_the_rows_and_burns_none(server: MockRefold, tmp_p
 
 
 def test_only_the_first_failures_are_told_of_as_they_happen(server: MockRefold, tmp_path: Path) -> None:
-    server.plan(lambda _: Fault.answer(404))
-    ran = batch(server, write_rows(tmp_path / "rows.jsonl", 50))
+    server.plan(lambda entry: Fault.answer(404, body=b'{"message":"no %d"}' % entry.payload["n"]))
+    ran = batch(server, write_rows(tmp_path / "rows.jsonl", 50), "--keep-going")
     assert len(re.findall(r"^line \d+: rejected", ran.err, re.MULTILINE)) == 20
-    assert "Further failures" in ran.err
+    assert "Further failures are counted" in ran.err
     assert re.search(r"50 +rejected +line 1-50", ran.out)
+
+
+def test_failures_with_the_same_message_are_printed_three_times(server: MockRefold, tmp_path: Path) -> None:
+    server.plan(lambda _: Fault.answer(404))
+    ran = batch(server, write_rows(tmp_path / "rows.jsonl", 50), "--keep-going")
+    assert len(re.findall(r"^line \d+: rejected", ran.err, re.MULTILINE)) == 3
+    assert len(re.findall("Further failures", ran.err)) == 1
 
 
 def test_a_terminal_gets_a_bar(server: MockRefold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -195,8 +195,8 @@ def test_csv_that_passes_for_json_lines(server: MockRefold) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--resume"], "need a --journal"),
-        (["--fsync"], "need a --journal"),
+        (["--resume"], "without a --journal"),
+        (["--fsync"], "without a --journal"),
         (["--no-rate-limit", "--burst", "5"], "--no-rate-limit goes with neither"),
         (["--rate", "0"], "--rate, --burst: rate must be a number above 0"),
         (["--idempotency-header", "a", "--idempotency-field", "b"], "either header= or payload_field="),

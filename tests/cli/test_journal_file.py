@@ -14,7 +14,7 @@ import pytest
 from refold_async.cli import _journal
 from refold_async.cli._lock import try_lock
 from refold_async.cli._recovery import JournalError, recover
-from refold_async.cli._table import ACCEPTED, DOUBTFUL, NOT_SENT, REJECTED, UNSENT, Table
+from refold_async.cli._table import RowState, Table
 from refold_async.testing import Fault, MockRefold
 from tests.cli.support import PROGRAM, batch, entries, fired, whole_environment, write_rows
 
@@ -64,12 +64,14 @@ def _complete(content: bytes) -> list[bytes]:
 
 def expected(own: list[dict[str, Any]]) -> int:
     if not own:
-        return UNSENT
+        return RowState.UNSENT
     if own[-1]["what"] == "sending":
-        return DOUBTFUL
+        return RowState.AMBIGUOUS
     if own[-1]["what"] == "retrying":
-        return NOT_SENT
-    return {"accepted": ACCEPTED, "rejected": REJECTED, "ambiguous": DOUBTFUL}[own[-1]["delivery"]]
+        return RowState.NOT_SENT
+    return {"accepted": RowState.ACCEPTED, "rejected": RowState.REJECTED, "ambiguous": RowState.AMBIGUOUS}[
+        own[-1]["delivery"]
+    ]
 
 
 @pytest.mark.parametrize("cut", [1, 40, -2, -1])
@@ -142,8 +144,8 @@ def test_a_journal_is_not_begun_anew_by_mistake(server: MockRefold, rows: Path, 
 
 def test_a_journal_of_another_version(server: MockRefold, rows: Path, journal: Path) -> None:
     batch(server, rows, "--journal", journal)
-    journal.write_bytes(journal.read_bytes().replace(b'"version":1', b'"version":2', 1))
-    assert "another version of refold-async" in batch(server, rows, "--journal", journal, "--resume").err
+    journal.write_bytes(journal.read_bytes().replace(b'"version":2', b'"version":3', 1))
+    assert "written by a newer refold-async, in format 3" in batch(server, rows, "--journal", journal, "--resume").err
 
 
 @pytest.mark.parametrize("option", ["--slug", "--event", "--linked-account-id", "--config-id", "--instance-tag"])

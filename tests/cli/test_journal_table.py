@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from refold_async import Delivery
 from refold_async.cli._recovery import KIND, VERSION, recover
-from refold_async.cli._table import ACCEPTED, DOUBTFUL, NOT_SENT, REFUSED, REJECTED, RESENDING, SENDING, Sent, Table
+from refold_async.cli._table import RowState, Sent, Table
 from tests.campaigns.kill_resume import kill_and_resume
 from tests.cli.support import write_rows
 
@@ -67,10 +67,12 @@ def test_a_state_never_says_more_than_is_known(runs: list[list[tuple[bool, str |
     for attempts in runs:
         world.run(attempts)
         state = world.recovered().state(1)
-        assert state in (ACCEPTED, DOUBTFUL, NOT_SENT, REJECTED), "nothing is on the wire once its run has ended"
-        if state in (NOT_SENT, REJECTED):
+        assert state in (RowState.ACCEPTED, RowState.AMBIGUOUS, RowState.NOT_SENT, RowState.REJECTED), (
+            "nothing is on the wire once its run has ended"
+        )
+        if state in (RowState.NOT_SENT, RowState.REJECTED):
             assert world.fired == 0
-        if state == ACCEPTED:
+        if state == RowState.ACCEPTED:
             assert world.fired > 0
             break
 
@@ -90,7 +92,7 @@ def test_a_table_that_is_kept_up_to_date_is_the_one_that_would_be_read(
             live.retrying(1, Delivery(entry["delivery"]))
         else:
             live.ended(1, Delivery(entry["delivery"]), entry["status"])
-    assert (live.state(1) in (SENDING, RESENDING)) != alive
+    assert (live.state(1) in (RowState.SENDING, RowState.RESENDING)) != alive
     live.killed()
     assert live.state(1) == world.recovered().state(1)
     assert live.count(live.state(1)) == 1
@@ -98,9 +100,13 @@ def test_a_table_that_is_kept_up_to_date_is_the_one_that_would_be_read(
 
 @pytest.mark.parametrize(
     ("reading", "delivery", "state"),
-    [(True, Delivery.ACCEPTED, ACCEPTED), (False, Delivery.AMBIGUOUS, DOUBTFUL), (False, Delivery.NOT_SENT, NOT_SENT)],
+    [
+        (True, Delivery.ACCEPTED, RowState.ACCEPTED),
+        (False, Delivery.AMBIGUOUS, RowState.AMBIGUOUS),
+        (False, Delivery.NOT_SENT, RowState.NOT_SENT),
+    ],
 )
-def test_a_million_rows_take_a_few_bytes_each(reading: bool, delivery: Delivery, state: int) -> None:
+def test_a_million_rows_take_a_few_bytes_each(reading: bool, delivery: Delivery, state: RowState) -> None:
     import tracemalloc
 
     table = Table(reading=reading)
@@ -132,7 +138,11 @@ def test_what_may_pass_is_told_from_what_is_wrong_with_the_row(status: int) -> N
     for line, answered in ((1, status), (2, 400)):
         table.sending(line, b"", Sent(None, "", 0.0))
         table.ended(line, Delivery.REJECTED, answered)
-    assert (table.state(1), table.state(2), list(table.lines(REFUSED))) == (REFUSED, REJECTED, [1])
+    assert (table.state(1), table.state(2), list(table.lines(RowState.DEFERRED))) == (
+        RowState.DEFERRED,
+        RowState.REJECTED,
+        [1],
+    )
 
 
 @pytest.mark.timeout(120)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+from itertools import pairwise
 from pathlib import Path
+from typing import ClassVar
 
 import anyio
 import pytest
 from rich.console import Console
 
-from refold_async.cli import _progress
-from refold_async.cli._progress import Progress, Status, counted, duration
+from refold_async.cli._progress import Progress, Status
 from refold_async.cli._summary import in_words
+from refold_async.cli._words import counted, duration
 from refold_async.testing import Fault, MockRefold
+from tests.batch.support import run
 from tests.cli.support import batch, write_rows
 
 
@@ -28,60 +31,75 @@ class Shown:
     def after(self, seconds: float, status: Status) -> str:
         self.now += seconds
         self.status = status
-        return self.progress.words(self.progress._sample())
+        return self.progress.words(self.progress._update())
 
 
 def test_a_line_says_all_there_is_to_say() -> None:
     shown = Shown()
-    shown.after(0, Status(total=100_000))
+    for second in range(6):
+        done = Status(accepted=200 * second, position=5000 * second, total=100_000)
+        shown.after(1, done)
     words = shown.after(
-        5, Status(accepted=1200, rejected=2, ambiguous=1, retries=1, waiting=7, position=25_000, total=100_000)
+        0, Status(accepted=1000, rejected=2, ambiguous=1, retries=1, waiting=7, position=25_000, total=100_000)
     )
     assert words == (
-        "1,203 done: 1,200 accepted, 2 rejected, 1 ambiguous; 1 retry; 240.6/s; 7 waiting for the rate limit; "
+        "1,003 done: 1,000 accepted, 2 rejected, 1 ambiguous; 1 retry; 200.8/s; 7 waiting for the rate limit; "
         "about 15 s left"
     )
 
 
-def test_the_rate_is_that_of_the_last_seconds_and_the_time_left_looks_further_back() -> None:
+def test_while_it_is_paused_the_pause_is_shown_in_place_of_the_speed() -> None:
     shown = Shown()
-    shown.after(0, Status(total=1000, of_rows=True))
     for second in range(1, 21):
         shown.after(1, Status(accepted=10 * second, position=10 * second, total=1000, of_rows=True))
-    for _ in range(10):
-        words = shown.after(1, Status(accepted=200, position=200, total=1000, paused=50.4, of_rows=True))
-    assert words == "200 done: 200 accepted; 0.0/s; paused by the server for 50 s; about 2 min left"
+    words = shown.after(1, Status(accepted=200, position=200, total=1000, paused=50.4, of_rows=True))
+    assert words == "200 done: 200 accepted; paused by the server for 50 s; about 80 s left"
+    words = shown.after(1, Status(accepted=200, position=200, total=1000, unreachable=300, of_rows=True))
+    assert words == "200 done: 200 accepted; waiting: Refold cannot be reached, for 5 min now"
 
 
-def test_what_is_not_known_is_not_said() -> None:
+def test_what_is_not_known_is_not_shown() -> None:
     shown = Shown()
-    assert shown.after(0, Status()) == "0 done: 0 accepted; 0.0/s"
+    assert shown.after(0, Status()) == "0 done: 0 accepted"
     assert "left" not in shown.after(1, Status(accepted=5, position=50))
+    shown.after(1, Status(accepted=10, position=100))
+    assert "/s" not in shown.after(40, Status(accepted=10, position=100)), "nothing has ended for long"
 
 
-@pytest.mark.asyncio
-async def test_without_a_terminal_there_is_a_line_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_progress, "_PLAIN_EVERY", 0.01)
-    shown = Shown()
-    looked = anyio.Event()
-    looks = 0
+def test_without_a_terminal_there_are_lines_that_grow_rarer() -> None:
+    class Lines(io.StringIO):
+        at: ClassVar[list[float]] = []
 
-    def look() -> Status:
-        nonlocal looks
-        looks += 1
-        if looks == 5:
-            looked.set()
-        return shown.status
+        def write(self, text: str) -> int:
+            self.at.append(anyio.current_time())
+            return super().write(text)
 
-    shown.progress._look = look
-    with shown.progress.shown(), anyio.fail_after(5):
-        async with anyio.create_task_group() as group:
-            group.start_soon(shown.progress.run)
-            await looked.wait()
-            group.cancel_scope.cancel()
-    lines = shown.written.getvalue().splitlines()
-    assert len(lines) >= 3
-    assert set(lines) == {"0 done: 0 accepted; 0.0/s"}
+    async def main() -> None:
+        started = anyio.current_time()
+        progress = Progress(Console(file=Lines()), Status, clock=anyio.current_time)
+        with progress.shown(), anyio.move_on_after(36_000):
+            await progress.run()
+        Lines.at[:] = sorted({at - started for at in Lines.at})
+
+    run("asyncio", main)
+    gaps = [later - earlier for earlier, later in pairwise(Lines.at)]
+    assert Lines.at[0] == 3
+    assert gaps == sorted(gaps)
+    assert gaps[-1] == 600
+    assert len(gaps) < 100
+
+
+def test_a_quiet_progress_prints_only_what_went_wrong() -> None:
+    written = io.StringIO()
+
+    async def main() -> None:
+        progress = Progress(Console(file=written), Status, quiet=True, clock=anyio.current_time)
+        with progress.shown(), anyio.move_on_after(100):
+            await progress.run()
+            progress.say("line 1: rejected")
+
+    run("asyncio", main)
+    assert written.getvalue() == "line 1: rejected\n"
 
 
 def test_nobody_reading_is_no_reason_to_stop(

@@ -1,0 +1,137 @@
+"""Waiting while Refold cannot be reached: rows wait, reads probe, and one row goes first."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import anyio
+from attrs import define, field
+
+from .. import CircuitBreaker, CircuitOpenError, Delivery
+from ..hooks import AttemptFinished, HookEvent
+from ..policies.circuit import Probe, is_outage
+from ._words import duration, spelled
+
+_LONGEST_HOLD: Final = 300.0
+"""Seconds between two rows that go first, at most. Each may cost a row while only reads are answered."""
+
+_NOT_OF_THE_SERVICE: Final = frozenset(
+    {"CircuitOpenError", "RowHeldError", "JournalError", "WindowPassedError", "PacingTimeoutError", "ClientClosedError"}
+)
+"""Errors of attempts that never went out."""
+
+
+@define(eq=False)
+class Outage:
+    """The circuit breaker of a batch, and whoever probes it.
+
+    While the circuit is open no row is handed out, and an attempt that has not begun is not made. After each
+    `probe_every` seconds one read is made. Once a read was answered one row goes first, because reads and triggers may
+    be served by different machines; the answer to it closes the circuit. If that row meets the outage as well, the next
+    one goes first after twice the time.
+
+    :param read: makes one read, and returns whether it was answered by a working service.
+    :param say: prints a line.
+    :param changed: is called when rows may go that could not before.
+    :ivar answered: whether the service ever answered in this run.
+    """
+
+    breaker: CircuitBreaker
+    read: Callable[[], Awaitable[bool]]
+    say: Callable[[str], None]
+    changed: Callable[[], None]
+    answered: bool = False
+    _since: float = 0.0
+    _hold: float = 0.0
+    _not_before: float = 0.0
+    _probe: Probe | None = None
+    _first: int | None = None
+    """The line of the row that goes first; 0 while none was taken yet."""
+    _moved: anyio.Event = field(factory=anyio.Event)
+
+    def watch(self, event: HookEvent) -> None:
+        """Learn from an attempt of any row; a hook of the client."""
+        if not isinstance(event, AttemptFinished) or event.error in _NOT_OF_THE_SERVICE:
+            return
+        status = event.status_code
+        is_refold = not (status is not None and 200 <= status < 300 and event.delivery is Delivery.AMBIGUOUS)
+        if not is_outage(status_code=status, is_refold=is_refold):
+            self.answered = True
+            if self.breaker.record_answer():
+                self._close()
+        elif self.breaker.record_outage():
+            how = f"answers {status}" if status is not None else f"cannot be reached ({spelled(str(event.error))})"
+            self.say(
+                f"Refold {how}, {self.breaker.failures} times in a row: pausing. The rows wait, and a read tries every "
+                f"{duration(self.breaker.probe_every)} whether it works again."
+            )
+            self._since = anyio.current_time()
+            self._move()
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the circuit has been open; None while it is closed."""
+        return None if self.breaker.is_closed else anyio.current_time() - self._since
+
+    def may_go(self) -> bool:
+        """Whether a row may be handed out now."""
+        return self.breaker.is_closed or self._first == 0
+
+    def goes(self, line: int) -> None:
+        """Record that a row was handed out."""
+        if not self.breaker.is_closed and self._first == 0:
+            self._first = line
+
+    def check(self, line: int) -> None:
+        """Check whether an attempt of a row may be made now.
+
+        :raises CircuitOpenError: while the circuit is open, unless it is the row that goes first.
+        """
+        if not self.breaker.is_closed and self._first != line:
+            raise CircuitOpenError("Refold could not be reached several times in a row; the row waits")
+
+    def ended(self, line: int) -> None:
+        """Record that a row has ended, after `watch` was told of its attempts."""
+        if line == self._first and self._probe is not None:
+            self._hold = min(_LONGEST_HOLD, 2 * (self._hold or self.breaker.probe_every))
+            self._not_before = anyio.current_time() + self._hold
+            self._probe.failed()
+            self._probe = self._first = None
+            self._move()
+
+    async def run(self) -> None:
+        """Probe whenever the circuit is open, until cancelled."""
+        while True:
+            moved = self._moved
+            wait = max(self.breaker.seconds_to_probe(), self._not_before - anyio.current_time())
+            if wait <= 0:
+                await self._try()
+            else:
+                with anyio.move_on_after(wait):
+                    await moved.wait()
+
+    async def _try(self) -> None:
+        probe = self.breaker.begin_probe()
+        if probe is None:
+            return
+        try:
+            works = await self.read()
+        except BaseException:
+            probe.dropped()
+            raise
+        if not works:
+            probe.failed()
+        elif not self.breaker.is_closed:
+            self._probe, self._first = probe, 0
+            self.changed()
+
+    def _close(self) -> None:
+        self.say(f"Refold answers again after {duration(anyio.current_time() - self._since)}: going on.")
+        self._hold, self._not_before, self._probe, self._first = 0.0, 0.0, None, None
+        self._move()
+        self.changed()
+
+    def _move(self) -> None:
+        self._moved.set()
+        self._moved = anyio.Event()

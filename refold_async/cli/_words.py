@@ -1,0 +1,36 @@
+"""Small pieces of sentences."""
+
+from __future__ import annotations
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: 42 s, 3 min, 2 h 5 min."""
+    whole = round(seconds)
+    if whole < 100:
+        return f"{whole} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def counted(number: int, one: str, more: str | None = None) -> str:
+    """Return how many there are: 1 row, 2 rows."""
+    return f"{number:,} {one if number == 1 else more or one + 's'}"
+
+
+def spelled(name: str) -> str:
+    """Return the name of a class as words: `ConnectTimeout` becomes `connect timeout`."""
+    return "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()
+
+
+def with_cause(error: BaseException) -> str:
+    """Return what an error says, and what it came from where it does not say so itself."""
+    said = str(error) or type(error).__name__
+    root = error
+    while (below := root.__cause__ or (None if root.__suppress_context__ else root.__context__)) is not None:
+        root = below
+    if isinstance(root, BaseExceptionGroup):
+        root = root.exceptions[-1]
+    cause = str(root) or spelled(type(root).__name__)
+    return said if root is error or cause in said else f"{said} ({cause})"
