@@ -31,8 +31,9 @@ _AT_ONCE = 20
 
 @define
 class Summary:
-    """What the client said, beside what the ledger knows."""
+    """What the client said, and what the ledger knows."""
 
+    events: int = 0
     verdicts: Counter[Delivery] = field(factory=Counter)
     fired: Counter[Delivery] = field(factory=Counter)
     fired_twice: int = 0
@@ -44,10 +45,17 @@ class Summary:
     seconds: float = 0.0
 
     @property
+    def reached(self) -> bool:
+        """Whether the mock saw any of it: without that, the ledger proves nothing."""
+        return self.requests > 0
+
+    @property
     def truthful(self) -> bool:
-        """Whether no verdict is contradicted by the ledger."""
+        """Whether there is a verdict for each event, and the ledger contradicts none of them."""
         return (
-            self.fired[Delivery.REJECTED] == self.fired[Delivery.NOT_SENT] == self.fired_twice == 0
+            self.reached
+            and sum(self.verdicts.values()) == self.events
+            and self.fired[Delivery.REJECTED] == self.fired[Delivery.NOT_SENT] == self.fired_twice == 0
             and self.fired[Delivery.ACCEPTED] == self.verdicts[Delivery.ACCEPTED]
         )
 
@@ -70,7 +78,7 @@ class Summary:
 async def run_demo(events: int, seed: int, rate: float, console: Console) -> Summary:
     """Fire the events, show the progress, and hold the verdicts against the ledger."""
     limit = RateLimit(rate)
-    summary = Summary()
+    summary = Summary(events=events)
     console.print(
         f"Firing [bold]{events}[/] events at a mock Refold on 127.0.0.1, {rate:g} a second, with faults switched on.\n"
         "The workflows there drop repeats of a key, and the client knows it: so it may retry what may have fired."
@@ -152,8 +160,10 @@ def _show(summary: Summary, console: Console) -> None:
         f"{summary.requests} requests in {summary.seconds:.1f} s, {summary.retries} of them retries; "
         f"{summary.dropped_repeats} repeats were dropped by their key; fired twice: {summary.fired_twice}."
     )
-    console.print(f"Faults played: {played}.")
-    if summary.truthful:
+    console.print(f"Faults played: {played or 'none'}.")
+    if not summary.reached:
+        console.print("[bold red]Nothing reached the mock, so nothing was shown: something here keeps it away.[/]")
+    elif summary.truthful:
         console.print("[bold green]Every verdict is true.[/]")
     else:
         console.print("[bold red]The ledger contradicts a verdict: this is a bug, please report it with the seed.[/]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import ssl
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -94,6 +95,12 @@ class MockRefold:
         clock: Callable[[], float] = time.monotonic,  # bound here, so that no test that freezes time stops the mock
         reuse_port: bool = False,
     ) -> None:
+        if not 0 <= port <= 65_535:  # the resolver would take such a port modulo 65,536
+            raise ValueError(f"port must be from 0 to 65535, not {port}")
+        if prefix and not prefix.startswith("/"):
+            raise ValueError(f"prefix must start with a slash, not {prefix!r}")
+        if not callable(latency) and not 0 <= latency < math.inf:
+            raise ValueError(f"latency must be seconds from 0 on, not {latency}")
         self.prefix = prefix.rstrip("/")
         self.api_key = api_key
         self.session_token = session_token
