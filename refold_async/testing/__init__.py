@@ -1,8 +1,10 @@
 """A Refold of one's own to test against: real sockets, chosen faults, and a ledger of what really fired."""
 
+from ._answers import Reply
 from ._bodies import UploadedFile
 from ._dedupe import Dedupe
 from ._events import EventDefinition, EventDefinitions
+from ._exchange import Exchange
 from ._faults import Fault, FaultPlan, SeededFaults
 from ._latency import Latency
 from ._webhooks import WebhookDelivery, WebhookResult
@@ -17,11 +19,13 @@ __all__ = [
     "Entry",
     "EventDefinition",
     "EventDefinitions",
+    "Exchange",
     "Fault",
     "FaultPlan",
     "Latency",
     "Ledger",
     "MockRefold",
+    "Reply",
     "Run",
     "RunPlan",
     "Runs",

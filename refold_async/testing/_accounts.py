@@ -11,7 +11,7 @@ from typing import Any
 from attrs import define, field
 
 from ._answers import Errors, Reply, json_reply
-from ._routes import Request, Route
+from ._routes import Route, RoutedRequest
 from .dialect import Dialect
 
 _REFRESH_FOR = 30 * 86400.0
@@ -93,7 +93,7 @@ class Accounts:
             Route("DELETE", "linked-account/{id}", "write", "key", self._delete),
         ]
 
-    def _mint(self, request: Request) -> Reply:
+    def _mint(self, request: RoutedRequest) -> Reply:
         document = request.entry.document
         account = document.get("linked_account_id") if isinstance(document, dict) else None
         if not isinstance(account, str) or not account:
@@ -121,19 +121,19 @@ class Accounts:
             }
         )
 
-    def _revoke(self, request: Request) -> Reply:
+    def _revoke(self, request: RoutedRequest) -> Reply:
         token = self._tokens.get(request.token or "")
         if token is None:
             return self._errors.make(401, "Invalid token", "INVALID_TOKEN")
         token.revoked = True
         return json_reply({"success": True, "revoked_count": 1})
 
-    def _list(self, request: Request) -> Reply:
+    def _list(self, request: RoutedRequest) -> Reply:
         docs = [self._document(name) for name in self._documents or {}]
         page = {"docs": docs, "totalDocs": len(docs), "limit": max(10, len(docs)), "page": 1, "totalPages": 1}
         return json_reply({**page, "hasNextPage": False})
 
-    def _upsert(self, request: Request) -> Reply:
+    def _upsert(self, request: RoutedRequest) -> Reply:
         document = request.entry.document
         given = document if isinstance(document, dict) else {}
         given = {**given, **(given["payload"] if isinstance(given.get("payload"), dict) else {})}
@@ -152,13 +152,13 @@ class Accounts:
         answer = self._document(account)
         return json_reply({**answer, "new_account": is_new} if request.entry.method == "PUT" else answer)
 
-    def _get(self, request: Request) -> Reply:
+    def _get(self, request: RoutedRequest) -> Reply:
         account = request.values[0]
         if self._documents is not None and account not in self._documents:
             return self._errors.make(404, "Linked account not found", "SERVER_ERROR")
         return json_reply(self._document(account))
 
-    def _delete(self, request: Request) -> Reply:
+    def _delete(self, request: RoutedRequest) -> Reply:
         account = request.values[0]
         if self._documents is not None and self._documents.pop(account, None) is None:
             return self._errors.make(404, "Linked account not found", "SERVER_ERROR")

@@ -22,6 +22,8 @@ _JSON = "Content-Type: application/json; charset=utf-8"
 class Reply:
     """An answer before it is bytes.
 
+    :ivar status: its status.
+    :ivar body: its body.
     :ivar headers: beyond Date, Content-Type and Content-Length.
     """
 

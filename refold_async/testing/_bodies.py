@@ -46,6 +46,7 @@ class UploadedFile:
 
     :ivar name: the file's name as sent.
     :ivar content_type: as sent; None where the part has none.
+    :ivar data: its bytes.
     """
 
     name: str

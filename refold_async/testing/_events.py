@@ -11,7 +11,7 @@ from attrs import define, field
 
 from ._answers import Errors, Reply, json_reply
 from ._bodies import parse_json
-from ._routes import Request, Route
+from ._routes import Route, RoutedRequest
 from .dialect import Dialect
 from .runs import object_id
 
@@ -21,7 +21,13 @@ _PATH = "application/event"
 
 @define
 class EventDefinition:
-    """An event that exists: its id, its name, and the sample payload that it was defined with."""
+    """An event that exists.
+
+    :ivar id: its id, 24 hex digits.
+    :ivar name: its name, as triggers name it.
+    :ivar sample: the payload that it was defined with.
+    :ivar json_schema: the schema that it was defined with, if any.
+    """
 
     id: str
     name: str
@@ -36,11 +42,9 @@ class EventDefinitions:
         later exist for every application, and a deleted one for none.
     """
 
-    def __init__(self, by_slug: Mapping[str, Collection[str]] | None, dialect: Dialect, errors: Errors) -> None:
+    def __init__(self, by_slug: Mapping[str, Collection[str]] | None) -> None:
         self._by_slug = None if by_slug is None else {slug: set(names) for slug, names in by_slug.items()}
         self._seeded = set[str]().union(*(self._by_slug or {}).values())
-        self._dialect = dialect
-        self._errors = errors
         self._lock = threading.Lock()
         self._made = 0
         self._events: dict[str, EventDefinition] = {}
@@ -62,15 +66,41 @@ class EventDefinitions:
         with self._lock:
             return list(self._events.values())
 
+    def get(self, event_id: str) -> EventDefinition | None:
+        """Return the event of this id, None where there is none."""
+        return self._events.get(event_id)
+
+    def remove(self, event_id: str) -> bool:
+        """Delete an event. Returns whether it existed."""
+        with self._lock:
+            return self._events.pop(event_id, None) is not None
+
+    def has_application(self, slug: str) -> bool:
+        """Whether this application exists."""
+        return self._by_slug is None or slug in self._by_slug
+
+    def exists(self, slug: str, name: str) -> bool:
+        """Whether this event exists for this application."""
+        if self._by_slug is None:
+            return True
+        exists = any(event.name == name for event in self.all())
+        return exists and (name in self._by_slug.get(slug, ()) or name not in self._seeded)
+
+
+class EventsApi:
+    """The API of the events: what triggers and calls below `application/event` are answered."""
+
+    def __init__(self, events: EventDefinitions, dialect: Dialect, errors: Errors) -> None:
+        self._events = events
+        self._dialect = dialect
+        self._errors = errors
+
     def refuse(self, slug: str | None, name: str) -> Reply | None:
         """Return the answer to a trigger of an event that does not exist; `slug` is None for all applications."""
-        if self._by_slug is None or slug is None:
+        if slug is None or self._events.exists(slug, name):
             return None
-        if slug not in self._by_slug:
+        if not self._events.has_application(slug):
             return self._errors.make(404, "Trigger not found", "INVALID_EVENT", spelled="mixed")
-        exists = any(event.name == name for event in self.all())
-        if exists and (name in self._by_slug[slug] or name not in self._seeded):
-            return None
         return self._errors.make(400, f"Trigger with name {name} not found for application {slug}", spelled="v1")
 
     def routes(self) -> list[Route]:
@@ -83,24 +113,24 @@ class EventDefinitions:
             Route("DELETE", _PATH + "/{id}", "write", "key", self._delete),
         ]
 
-    def _list(self, request: Request) -> Reply:
-        return json_reply([self._document(event) for event in self.all()])
+    def _list(self, request: RoutedRequest) -> Reply:
+        return json_reply([self._document(event) for event in self._events.all()])
 
-    def _get(self, request: Request) -> Reply:
+    def _get(self, request: RoutedRequest) -> Reply:
         event = self._events.get(request.values[0])
         return self._unknown() if event is None else json_reply(self._document(event))
 
-    def _create(self, request: Request) -> Reply:
+    def _create(self, request: RoutedRequest) -> Reply:
         given = self._given(request)
         if isinstance(given, Reply):
             return given
-        if any(event.name == given["name"] for event in self.all()):
+        if any(event.name == given["name"] for event in self._events.all()):
             message = f"Trigger with name {given['name']} already exists"
             return self._errors.make(400, message, "INVALID_EVENT_ID", spelled="v1")
-        self.add(given["name"], given["response"], given["json_schema"])
+        self._events.add(given["name"], given["response"], given["json_schema"])
         return self._list(request)
 
-    def _update(self, request: Request) -> Reply:
+    def _update(self, request: RoutedRequest) -> Reply:
         event = self._events.get(request.values[0])
         if event is None:
             return self._unknown("INVALID_EVENT")
@@ -110,12 +140,10 @@ class EventDefinitions:
         event.name, event.sample, event.json_schema = given["name"], given["response"], given["json_schema"]
         return self._list(request)
 
-    def _delete(self, request: Request) -> Reply:
-        with self._lock:
-            event = self._events.pop(request.values[0], None)
-        return self._unknown() if event is None else self._list(request)
+    def _delete(self, request: RoutedRequest) -> Reply:
+        return self._list(request) if self._events.remove(request.values[0]) else self._unknown()
 
-    def _given(self, request: Request) -> dict[str, Any] | Reply:
+    def _given(self, request: RoutedRequest) -> dict[str, Any] | Reply:
         """Return the fields of a definition; its sample may be an object, or a JSON string of one."""
         document = request.entry.document
         name = document.get("name") if isinstance(document, dict) else None

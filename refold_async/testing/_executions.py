@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ._answers import Errors, Reply, WallClock, json_reply
-from ._routes import Request, Route
+from ._routes import Route, RoutedRequest
 from .dialect import Dialect
 from .runs import Run, RunPlan, Runs, object_id, workflow_id
 
@@ -35,7 +35,7 @@ class Executions:
             Route("POST", "execution/{id}/rerun", "trigger", "account", self._rerun),
         ]
 
-    def _list(self, request: Request) -> Reply:
+    def _list(self, request: RoutedRequest) -> Reply:
         query = request.entry.query
         try:
             page, limit = _whole(query.get("page"), 1), _whole(query.get("limit"), 10)
@@ -69,7 +69,7 @@ class Executions:
             }
         return envelope
 
-    def _get(self, request: Request) -> Reply | None:
+    def _get(self, request: RoutedRequest) -> Reply | None:
         run = self._runs.find(request.values[0], request.account)
         if run is None:
             return self._unknown()
@@ -79,14 +79,14 @@ class Executions:
             del document["_id"], document["createdAt"]
         return json_reply({**document, "nodes": self._nodes(run, now)})
 
-    def _stop(self, request: Request) -> Reply | None:
+    def _stop(self, request: RoutedRequest) -> Reply | None:
         run = self._runs.find(request.values[0], request.account)
         if run is None:
             return self._unknown()
         self._runs.stop(run)
         return json_reply({"message": "Stopping instance"})
 
-    def _rerun(self, request: Request) -> Reply | None:
+    def _rerun(self, request: RoutedRequest) -> Reply | None:
         run = self._runs.find(request.values[0], request.account)
         if run is None:
             return self._unknown()

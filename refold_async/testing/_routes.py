@@ -31,12 +31,12 @@ class Route:
     path: str
     kind: Kind
     credential: Credential
-    answer: Callable[[Request], Reply | None]
-    check: Callable[[Request], Reply | None] | None = None
+    answer: Callable[[RoutedRequest], Reply | None]
+    check: Callable[[RoutedRequest], Reply | None] | None = None
 
 
 @define(eq=False)
-class Request:
+class RoutedRequest:
     """A request with its route and the credential that was accepted.
 
     :ivar values: what stands in the path's braces, decoded.

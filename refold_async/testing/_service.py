@@ -14,11 +14,11 @@ from ._accounts import Accounts
 from ._answers import FIRED, Errors, Reply, WallClock, render
 from ._connection import Connection
 from ._dedupe import ClaimedKeys, Dedupe
-from ._events import EventDefinitions
-from ._exchange import Exchange
+from ._events import EventsApi
+from ._exchange import ServedExchange
 from ._faults import Fault, FaultPlan
 from ._limits import EnforcedLimit
-from ._routes import Request, Route, Router
+from ._routes import Route, RoutedRequest, Router
 from .ledger import Entry, Ledger
 from .runs import Runs
 
@@ -67,7 +67,7 @@ class Service:
     wall: WallClock
     ledger: Ledger
     runs: Runs
-    events: EventDefinitions
+    events: EventsApi
     accounts: Accounts
     router: Router
     refuse: Callable[[float], None]
@@ -141,14 +141,14 @@ class Service:
                 self._answer(entry, connection, reply)
             return
         entry.fault = fault.name
-        exchange = Exchange(entry, connection, self.ledger, self._answer, self._render, self.refuse)
+        exchange = ServedExchange(entry, connection, self.ledger, self._answer, self._render, self.refuse)
         if fault.fires:
             exchange.reply = route.answer(request)
         elif fault.claims_key and self._claims is not None:
             entry.duplicate = not self._claims.claim(entry, self.clock())
         fault.action(fault, exchange)
 
-    def _accept(self, entry: Entry) -> Request | Reply:
+    def _accept(self, entry: Entry) -> RoutedRequest | Reply:
         """Find the route, and look at everything that can be wrong with a request before it takes effect."""
         found = self._route(entry)
         if isinstance(found, Reply):
@@ -186,17 +186,17 @@ class Service:
             )
         return self.errors.make(404, f"Cannot {entry.method} {path}", spelled="v1")
 
-    def _authenticate(self, entry: Entry, route: Route, values: Sequence[str]) -> Request | Reply:
+    def _authenticate(self, entry: Entry, route: Route, values: Sequence[str]) -> RoutedRequest | Reply:
         if route.credential != "token" and entry.find(_KEY) in self.api_keys:
             account = entry.account = entry.find(_ACCOUNT)
-            return Request(entry, route, values, account or "")
+            return RoutedRequest(entry, route, values, account or "")
         if route.credential != "key":
             bearer = entry.find(_AUTHORIZATION) or ""
             token = bearer.removeprefix("Bearer ")
             account = self.accounts.account_of(token) if token is not bearer else None
             if account is not None:
                 entry.account = account
-                return Request(entry, route, values, account, token)
+                return RoutedRequest(entry, route, values, account, token)
         return self.errors.make(401, "Invalid Credentials", "SERVER_ERROR", spelled="mixed")
 
     def _no_account(self, route: Route) -> Reply:
@@ -204,7 +204,7 @@ class Service:
             return self.errors.make(400, "Linked account id is missing", "MISSING_LINKED_ACCOUNT_ID", spelled="v1")
         return self.errors.make(400, "Linked account id is missing", "INVALID_LINKED_ACCOUNT_ID", spelled="swapped")
 
-    def _invalid(self, request: Request) -> Reply | None:
+    def _invalid(self, request: RoutedRequest) -> Reply | None:
         entry = request.entry
         if len(entry.body) > MAX_INPUT:
             return self.errors.make(413, "Payload too large", spelled="v1")
@@ -216,7 +216,7 @@ class Service:
         slug = entry.path[len(self._event_base) :]
         return self.events.refuse(entry.header("slug") if slug == "trigger" else unquote(slug), event)
 
-    def _fire(self, request: Request) -> Reply:
+    def _fire(self, request: RoutedRequest) -> Reply:
         entry = request.entry
         if self._claims is not None and not self._claims.claim(entry, self.clock()):
             entry.duplicate = True

@@ -10,7 +10,6 @@ from typing import Any, Literal, TypeVar
 
 from attrs import Factory, define, evolve, field, frozen
 
-from ._answers import WallClock
 from .ledger import Entry
 
 TERMINAL = frozenset({"COMPLETED", "ERRORED", "FAILED", "STOPPED", "TIMED_OUT", "TERMINATED", "DUPLICATE"})
@@ -33,7 +32,8 @@ class RunPlan:
     :ivar duration: seconds that a run takes.
     :ivar ends: the status in which a run ends.
     :ivar stopping: seconds between a request to stop and STOPPED.
-    :ivar shows_tag: whether a run's document has the trigger's `instance_tag`, in the field `tag_field`.
+    :ivar shows_tag: whether a run's document has the trigger's `instance_tag`.
+    :ivar tag_field: the name under which it has it.
     :ivar shows_payload: whether the detail's nodes have the payload as `input_data`.
     :ivar custom_fields: fields of the payload that show as `custom_field_values` once the run has ended.
     :ivar shows_duplicates: whether a dropped repeat is listed as a run of status DUPLICATE.
@@ -119,14 +119,21 @@ class Runs:
     A fired event is only noted when it fires; its runs are made when they are first looked at: triggers stay cheap.
 
     :param plan: what events start; None for no runs at all.
+    :param clock: seconds, monotonic.
+    :param unix_time: returns the Unix time of a moment on the clock.
     :param keep: how many runs are kept, the latest ones; None for all.
     """
 
     def __init__(
-        self, plan: RunPlan | None, wall: WallClock, clock: Callable[[], float], keep: int | None = None
+        self,
+        plan: RunPlan | None,
+        *,
+        clock: Callable[[], float],
+        unix_time: Callable[[float], float],
+        keep: int | None = None,
     ) -> None:
         self.plan = plan
-        self._wall = wall
+        self._unix_time = unix_time
         self._clock = clock
         self._lock = threading.RLock()
         self._noted: deque[Entry] = deque(maxlen=keep)
@@ -279,7 +286,7 @@ class Runs:
         return number
 
     def _id(self, moment: float, *names: object) -> str:
-        return object_id(self._wall.at(moment), *names)
+        return object_id(self._unix_time(moment), *names)
 
     def _keep_run(self, run: Run) -> Run:
         self._runs[run.id] = run

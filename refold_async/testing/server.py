@@ -16,7 +16,7 @@ from .._types.values import RateLimit
 from ._accounts import Accounts
 from ._answers import Errors, WallClock
 from ._dedupe import Dedupe
-from ._events import EventDefinitions
+from ._events import EventDefinitions, EventsApi
 from ._executions import Executions
 from ._faults import Fault, FaultPlan
 from ._host import Host, State
@@ -107,10 +107,11 @@ class MockRefold:
         self.linked_account_id = linked_account_id
         errors, wall = Errors(dialect.errors), WallClock(clock, skew)
         self.ledger = Ledger(keep)
-        self.runs = Runs(runs, wall, clock, keep)
-        self.events = EventDefinitions(events, dialect, errors)
+        self.runs = Runs(runs, clock=clock, unix_time=wall.at, keep=keep)
+        self.events = EventDefinitions(events)
         self.accounts = Accounts(accounts, token_lifetime, dialect, errors, clock)
         self.accounts.accept_token(session_token, linked_account_id)
+        events_api = EventsApi(self.events, dialect, errors)
         executions = Executions(self.runs, dialect, errors, wall, clock, api_key)
         self._tls = TLSFiles.make() if tls else None
         self._service = Service(
@@ -126,9 +127,9 @@ class MockRefold:
             wall=wall,
             ledger=self.ledger,
             runs=self.runs,
-            events=self.events,
+            events=events_api,
             accounts=self.accounts,
-            router=Router([*executions.routes(), *self.events.routes(), *self.accounts.routes()]),
+            router=Router([*executions.routes(), *events_api.routes(), *self.accounts.routes()]),
             refuse=lambda seconds: self._host.refuse_for(seconds),
         )
         context = None if self._tls is None else self._tls.server_context
