@@ -28,7 +28,10 @@ asyncio.run(main())
 
 
 def run(*command: str | Path, cwd: Path) -> None:
-    subprocess.run([str(part) for part in command], cwd=cwd, check=True)
+    shown = [str(part) for part in command]
+    sys.stderr.write(f"$ {' '.join(shown)}\n")
+    if code := subprocess.run(shown, cwd=cwd, check=False).returncode:
+        sys.exit(code)
 
 
 def venv(folder: Path) -> Path:

@@ -16,6 +16,7 @@ from typing import Any
 import anyio.to_thread
 import pytest
 
+import refold_async
 from refold_async.testing import MockRefold
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +41,7 @@ def in_pytest(source: str, folder: Path) -> None:
 
 def with_outputs(page: Path) -> list[tuple[str, str]]:
     """Return the programs that are followed by what they print."""
-    pattern = r"^```python\n(.*?)^```$(?:(?!^```).)*?^```text\n(.*?)^```$"
+    pattern = r"^```python\n((?:(?!^```).)*)^```$(?:(?!^```).)*^```text\n(.*?)^```$"
     return re.findall(pattern, page.read_text(), re.MULTILINE | re.DOTALL)
 
 
@@ -122,3 +123,9 @@ def test_links_lead_somewhere(page: Path) -> None:
         if anchor:
             headings = re.findall(r"^#+ (.+)$", other.read_text(), re.MULTILINE)
             assert anchor in {re.sub(r"[^a-z0-9 -]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
+def test_the_page_on_errors_names_every_error() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text()
+    errors = [name for name in refold_async.__all__ if name.endswith("Error")]
+    assert not [name for name in errors if f"`{name}`" not in page]
