@@ -1,7 +1,42 @@
-"""Rate limiters: the protocol, and the one that lives in this process."""
+"""Rate limiters: the protocol, the one that lives in this process, and those that many processes share."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from ._adapt import adapt, is_limiter
 from ._protocol import Grant, PriorityRateLimiter, RateLimiter
 from .memory import MemoryRateLimiter
 
-__all__ = ["Grant", "MemoryRateLimiter", "PriorityRateLimiter", "RateLimiter", "adapt", "is_limiter"]
+if TYPE_CHECKING:
+    from ._url import limiter_from_url
+    from .postgres import PostgresRateLimiter
+    from .redis import RedisRateLimiter
+    from .sqlite import SQLiteRateLimiter
+
+_LAZY = {
+    "PostgresRateLimiter": "postgres",
+    "RedisRateLimiter": "redis",
+    "SQLiteRateLimiter": "sqlite",
+    "limiter_from_url": "_url",
+}
+
+__all__ = [
+    "Grant",
+    "MemoryRateLimiter",
+    "PostgresRateLimiter",
+    "PriorityRateLimiter",
+    "RateLimiter",
+    "RedisRateLimiter",
+    "SQLiteRateLimiter",
+    "adapt",
+    "is_limiter",
+    "limiter_from_url",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

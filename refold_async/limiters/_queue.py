@@ -22,9 +22,9 @@ def current_loop() -> Any:
         return trio.lowlevel.current_trio_token()
 
 
-def _is_closed(loop: Any) -> bool:
-    is_closed = getattr(loop, "is_closed", None)  # trio has none: it ends each task before its loop
-    return is_closed is not None and bool(is_closed())
+def is_closed(loop: Any) -> bool:
+    closed = getattr(loop, "is_closed", None)  # trio has none: it ends each task before its loop
+    return closed is not None and bool(closed())
 
 
 def _call_soon(loop: Any, callback: Callable[[], None]) -> None:
@@ -143,7 +143,7 @@ class WaitQueue:
     def sweep(self) -> None:
         """Drop those whose event loop was closed, or stayed behind in the parent process."""
         forked = self._process != os.getpid()
-        for lane in [lane for lane in self._lanes.values() if forked or _is_closed(lane.loop)]:
+        for lane in [lane for lane in self._lanes.values() if forked or is_closed(lane.loop)]:
             self._drop(lane)
         self._process = os.getpid()
 
@@ -172,7 +172,7 @@ class WaitQueue:
         lane = waiter._lane  # noqa: SLF001 - of this module
         if self._lanes.get(lane.loop) is not lane:
             return
-        if _is_closed(lane.loop):  # what was abandoned with its loop is collected at last
+        if is_closed(lane.loop):  # what was abandoned with its loop is collected at last
             self._drop(lane)
             return
         lane.remove(waiter)

@@ -147,6 +147,11 @@ class Pacer:
         if times[0] <= now - self._window:
             self._forget(now)
 
+    def spent(self, now: float) -> None:
+        """Count a write that was not granted here."""
+        self._unsent += 1
+        self.sent(now, now)
+
     def _insert(self, at: float) -> None:
         """Count a write among those of grants made later, which were written earlier, by at most `FRESH_FOR`."""
         times, counts = self._times, self._counts

@@ -1,0 +1,151 @@
+"""A rate limit for many processes, in Redis or Valkey."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlsplit
+
+from .._types.errors import ConfigurationError
+from .._types.values import RateLimit
+from ..policies.shared_pacing import Answer, Question
+from ._link import Store
+from ._queue import current_loop
+from ._shared import SharedRateLimiter
+
+_SCHEMES = {
+    "redis": "redis", "rediss": "rediss", "unix": "unix", "valkey": "redis", "valkeys": "rediss",
+}  # fmt: skip
+"""What a URL may begin with, and what redis-py calls it."""
+
+_TIMEOUT = 2.0
+"""Seconds after which redis-py ends what hangs; callers do not wait as long."""
+
+
+class RedisStore:
+    """The shared state under keys of one hash slot, which a script asks and changes in one step.
+
+    :param now: microseconds, in place of the server's clock.
+    """
+
+    def __init__(self, client: Any, name: str, *, owned: bool, now: Callable[[], int] | None = None) -> None:
+        self._client = client
+        self._owned = owned
+        self._now = now
+        self._keys = tuple(f"{{refold:{name}}}:{part}" for part in ("state", "members", "limits"))
+        self._script = files(__package__).joinpath("_pace.lua").read_text()
+        self._digest = hashlib.sha1(self._script.encode(), usedforsecurity=False).hexdigest()
+
+    async def ask(self, question: Question) -> Answer:
+        from redis.exceptions import NoScriptError
+
+        limit = question.limit
+        arguments = (
+            *self._keys,
+            question.member,
+            f"{float(limit.rate)!r} {limit.burst}",
+            question.era,
+            question.epoch,
+            question.held,
+            " ".join(map(str, question.returned)),
+            question.spent,
+            int(question.wants),
+            question.longest,
+            question.pause,
+            int(question.announces),
+            "" if self._now is None else self._now(),
+        )
+        try:
+            reply = await self._client.evalsha(self._digest, len(self._keys), *arguments)
+        except NoScriptError:  # a new server, or one whose scripts were flushed
+            reply = await self._client.eval(self._script, len(self._keys), *arguments)
+        era, epoch, go, slot, wait, members = map(int, reply[:6])
+        return Answer(era, epoch, go, slot, wait, members, float(reply[6]), int(reply[7]))
+
+    async def aclose(self) -> None:
+        if self._owned:
+            await self._client.aclose()
+
+
+class RedisRateLimiter(SharedRateLimiter):
+    """One limit for all processes that use the same Redis or Valkey, and the same name. Needs the extra `redis`.
+
+    Works on asyncio. See `SharedRateLimiter` for the other parameters.
+
+    :param url_or_client: `redis://…`, `rediss://…`, `unix://…`, `valkey://…`; or a client of `redis.asyncio`, also of
+        Sentinel or a cluster, which stays yours to close, and serves one event loop.
+    """
+
+    kind = "Redis"
+
+    def __init__(self, url_or_client: Any, limit: RateLimit = RateLimit(), **options: Any) -> None:  # noqa: B008
+        super().__init__(limit, **options)
+        try:
+            import redis.asyncio
+        except ImportError:
+            raise ConfigurationError("RedisRateLimiter needs redis-py: pip install 'refold-async[redis]'") from None
+        self._loop: Any = None
+        if isinstance(url_or_client, str):
+            problem = _problem_of(url_or_client)
+            if problem is None:
+                self._make, self._place = _maker(url_or_client)
+                self._owned = True
+                return
+        elif callable(getattr(url_or_client, "evalsha", None)) and not isinstance(url_or_client, redis.Redis):
+            client = url_or_client
+            self._make, self._place, self._owned = lambda: client, "Redis", False
+            return
+        else:
+            problem = "url_or_client must be a URL, or a client of redis.asyncio"
+        del url_or_client
+        raise ConfigurationError(f"RedisRateLimiter: {problem}")
+
+    def _connect(self, name: str) -> Store:
+        if not self._owned:
+            if self._loop not in (None, current_loop()):
+                raise ConfigurationError(
+                    "the Redis client of this rate limiter belongs to another event loop. Give a URL, or make a "
+                    "limiter and a client for each loop"
+                )
+            self._loop = current_loop()
+        return RedisStore(self._make(), name, owned=self._owned)
+
+    def _where(self) -> str:
+        return self._place
+
+
+def _problem_of(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - checks it
+    except ValueError:
+        return "the URL is not valid"
+    if parts.scheme not in _SCHEMES:
+        return f"the URL must begin with {', '.join(scheme + '://' for scheme in _SCHEMES)}"
+    return None
+
+
+def _maker(url: str) -> tuple[Callable[[], Any], str]:
+    """Return what makes a client, and what to call the server."""
+    parts = urlsplit(url)
+    url = _SCHEMES[parts.scheme] + url[len(parts.scheme) :]
+    place = parts.path if parts.scheme == "unix" else f"{parts.hostname or 'localhost'}:{parts.port or 6379}"
+
+    def make() -> Any:
+        from redis.asyncio import Redis
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+
+        options: dict[str, Any] = {"socket_timeout": _TIMEOUT, "socket_connect_timeout": _TIMEOUT}
+        # A connection that was closed while idle must not look like an outage; so one try more, at once.
+        options["retry"] = Retry(NoBackoff(), 1)
+        try:
+            return Redis.from_url(url, **options)
+        except ValueError:
+            pass
+        raise ConfigurationError(f"RedisRateLimiter: the URL of {place} is not valid")
+
+    make()
+    return make, f"Redis at {place}"

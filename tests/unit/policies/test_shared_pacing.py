@@ -1,0 +1,179 @@
+"""The arithmetic of a limit that processes share: the same promise as in one process."""
+
+from __future__ import annotations
+
+import json
+from math import ceil
+
+import pytest
+from attrs import define
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from refold_async import RateLimit
+from refold_async.policies.pacing import FRESH_FOR
+from refold_async.policies.shared_pacing import MICRO, Question, SharedState
+
+from .test_pacing import check_pace
+
+START = 1_800_000_000 * MICRO
+
+LIMITS = st.sampled_from([RateLimit(), RateLimit(3, 5), RateLimit(1.9), RateLimit(0.5, 2), RateLimit(7.5, 2)])
+
+
+@define
+class Process:
+    """A process that holds at most one slot, and knows what it was told."""
+
+    name: str
+    era: int = 0
+    epoch: int = 0
+    held: int = 0
+
+
+def question(process: Process, limit: RateLimit, **more: object) -> Question:
+    values = {"era": process.era, "epoch": process.epoch, "held": process.held, **more}
+    return Question(process.name, limit, **values)  # type: ignore[arg-type]
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    LIMITS,
+    st.lists(
+        st.tuples(
+            st.integers(0, 3),  # which process
+            st.sampled_from(["ask", "ask", "ask", "return", "die", "throttled"]),
+            st.sampled_from([0, 1_000, 20_000]) | st.integers(0, 400_000),  # passes before
+            st.integers(0, 20_000),  # from the grant to the write
+            st.integers(0, 3_000_000),  # the pause
+        ),
+        max_size=120,
+    ),
+)
+def test_whatever_the_processes_do_the_writes_of_all_keep_the_pace(
+    limit: RateLimit, steps: list[tuple[int, str, int, int, int]]
+) -> None:
+    state, now = SharedState.new(START), START
+    processes = [Process(str(number)) for number in range(4)]
+    writes: list[float] = []
+    paused_until = 0
+    for number, what, passed, delay, pause in steps:
+        now += passed
+        process = processes[number]
+        if what == "die":
+            process.held = 0
+        elif what == "throttled":
+            answer = state.ask(question(process, limit, held=0, wants=False, pause=pause), now)
+            process.era, process.held = answer.era, 0
+            paused_until = max(paused_until, now + pause)
+        elif what == "return" and process.held:
+            answer = state.ask(question(process, limit, held=0, wants=False, returned=(process.held,)), now)
+            process.held = 0
+        else:
+            answer = state.ask(question(process, limit), now)
+            process.era, process.epoch = answer.era, answer.epoch
+            if answer.go >= 0:
+                assert now + answer.go >= paused_until, "granted in a pause"
+                writes.append((now + answer.go + delay) / MICRO)
+            process.held = answer.slot
+        assert state.slots == sorted(state.slots)
+        state = SharedState.from_dict(json.loads(json.dumps(state.to_dict())))
+    check_pace(writes, limit)
+
+
+def grants(limit: RateLimit, count: int, processes: int = 3) -> list[int]:
+    """Play processes without end of work, each of which asks exactly when its slot is due."""
+    state = SharedState.new(START)
+    fleet = [Process(str(number)) for number in range(processes)]
+    due = {process.name: START for process in fleet}
+    times: list[int] = []
+    while len(times) < count:
+        process = min(fleet, key=lambda each: due[each.name])
+        now = due[process.name]
+        answer = state.ask(question(process, limit, announces=not times), now)
+        process.era, process.epoch, process.held = answer.era, answer.epoch, answer.slot
+        if answer.go >= 0:
+            times.append(now)
+        due[process.name] = now + answer.wait
+    return times
+
+
+@pytest.mark.parametrize("rate", [20, 1.9, 0.5, 7.5, 100, 1000])
+@pytest.mark.parametrize("burst", [5, 30])
+def test_a_backlog_uses_97_percent_of_the_rate(rate: float, burst: int) -> None:
+    count = max(20, ceil(rate) * (20 if rate < 100 else 3))
+    times = grants(RateLimit(rate, burst), count + 1)
+    check_pace([time / MICRO for time in times], RateLimit(rate, burst))
+    assert count / ((times[-1] - times[0]) / MICRO) >= 0.97 * rate
+
+
+def test_a_late_process_gets_a_new_slot_and_the_old_one_is_given_back() -> None:
+    limit = RateLimit(20, 1)
+    state, process = SharedState.new(START), Process("late")
+    for _ in range(2):
+        answer = state.ask(question(process, limit), START)
+        process.era, process.epoch, process.held = answer.era, answer.epoch, 0
+    process.held = answer.slot
+    late = answer.slot + round(FRESH_FOR * MICRO) + 1
+    answer = state.ask(question(process, limit), late)
+    assert answer.go < 0
+    assert answer.slot == late, "as if the old one had not been"
+
+
+def test_a_slot_further_away_than_wanted_is_not_taken() -> None:
+    state, process = SharedState.new(START), Process("hurried")
+    for _ in range(30):
+        state.ask(question(process, RateLimit()), START)
+    before = list(state.slots)
+    answer = state.ask(question(process, RateLimit(), longest=100_000), START)
+    assert (answer.slot, state.slots) == (0, before)
+    assert answer.wait > 100_000
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.integers(1, 3600 * MICRO), st.integers(0, 40))
+def test_the_clock_set_back_stalls_nobody(back: int, before: int) -> None:
+    state, process = SharedState.new(START), Process("a")
+    for _ in range(before):
+        answer = state.ask(question(process, RateLimit()), START)
+        process.era, process.epoch = answer.era, answer.epoch
+    process.held = 0 if not before else answer.slot
+    answer = state.ask(question(process, RateLimit()), START - back)
+    assert max(answer.go, answer.wait) <= 2 * MICRO
+
+
+def test_the_clock_set_back_does_not_lift_a_pause() -> None:
+    state, process = SharedState.new(START), Process("a")
+    state.ask(question(process, RateLimit(), pause=30 * MICRO, wants=False), START)
+    answer = state.ask(question(process, RateLimit()), START - 3600 * MICRO)
+    assert answer.wait == 30 * MICRO
+
+
+def test_a_429_voids_the_slots_that_are_held_and_slows_all_once() -> None:
+    state, limit = SharedState.new(START), RateLimit(1, 1)
+    held = Process("held")
+    for _ in range(2):
+        answer = state.ask(question(held, limit), START)
+    held.era, held.epoch, held.held = answer.era, answer.epoch, answer.slot
+    for _ in range(3):
+        state.ask(question(Process("met it"), limit, pause=2 * MICRO, wants=False), START)
+    answer = state.ask(question(held, limit), held.held)
+    assert answer.go < 0
+    assert answer.slot >= START + 2 * MICRO
+    assert state.slowed == 1.0, "the floor"
+
+
+def test_the_lowest_limit_holds_until_its_process_has_gone() -> None:
+    state = SharedState.new(START)
+    state.ask(question(Process("low"), RateLimit(5, 2)), START)
+    answer = state.ask(question(Process("high"), RateLimit()), START + MICRO)
+    assert (answer.rate, answer.burst, answer.members) == (5, 2, 2)
+    answer = state.ask(question(Process("high"), RateLimit()), START + 40 * MICRO)
+    assert (answer.rate, answer.burst, answer.members) == (20, 5, 1)
+
+
+def test_what_was_sent_without_the_shared_state_counts_once_it_is_back() -> None:
+    state = SharedState.new(START)
+    process = Process("alone", era=7)
+    answer = state.ask(question(process, RateLimit(), spent=20), START)
+    assert answer.wait > MICRO
