@@ -1,0 +1,1 @@
+"""Many processes and one limit: for real, and in a simulation."""
