@@ -8,6 +8,7 @@ from ._protocol import Grant, PriorityRateLimiter, RateLimiter
 from .memory import MemoryRateLimiter
 
 if TYPE_CHECKING:
+    from ._shared import OnOutage, SharedRateLimiter
     from ._url import limiter_from_url
     from .postgres import PostgresRateLimiter
     from .redis import RedisRateLimiter
@@ -16,18 +17,22 @@ if TYPE_CHECKING:
 _LAZY = {
     "PostgresRateLimiter": "postgres",
     "RedisRateLimiter": "redis",
+    "OnOutage": "_shared",
     "SQLiteRateLimiter": "sqlite",
+    "SharedRateLimiter": "_shared",
     "limiter_from_url": "_url",
 }
 
 __all__ = [
     "Grant",
     "MemoryRateLimiter",
+    "OnOutage",
     "PostgresRateLimiter",
     "PriorityRateLimiter",
     "RateLimiter",
     "RedisRateLimiter",
     "SQLiteRateLimiter",
+    "SharedRateLimiter",
     "adapt",
     "is_limiter",
     "limiter_from_url",

@@ -19,11 +19,13 @@ from .._types.values import RateLimit
 from ..policies.pacing import FRESH_FOR, LONGEST_PAUSE
 from ..policies.shared_pacing import MOST_A_SECOND, Question, pause_of
 from ._link import ANSWER_WITHIN, PROBE_EVERY, Link, Ready, Store
+from ._protocol import Grant
 from ._queue import Waiter, WaitQueue, current_loop, is_closed
 
 logger = logging.getLogger("refold_async")
 
 OnOutage = Literal["local", "refuse"]
+"""What a process does while the server of a shared limit does not answer."""
 
 
 class SharedGrant:
@@ -162,7 +164,7 @@ class SharedRateLimiter:
             )
         self.name = name
 
-    def try_reserve(self, *, first: bool = False) -> SharedGrant | None:
+    def try_reserve(self, *, first: bool = False) -> Grant | None:
         """Take a slot if one is free at this very moment and nobody waits for it; else return None."""
         with self._lock:
             if not self._links or (self._queue.waiting and self._queue.ahead(first=first)):
@@ -179,7 +181,7 @@ class SharedRateLimiter:
         ready = link.take(now)
         return None if ready is None else SharedGrant(self, link, ready, ready.at, waited)
 
-    async def reserve(self, *, deadline: float | None = None, first: bool = False) -> SharedGrant:
+    async def reserve(self, *, deadline: float | None = None, first: bool = False) -> Grant:
         """Wait for a slot, then take it. The grant must be told when its request is written, or that it will not be.
 
         Slots are granted in arrival order in each process. A waiter that is cancelled costs nothing.

@@ -12,6 +12,7 @@ import anyio
 from .._types.errors import PacingTimeoutError
 from .._types.values import RateLimit
 from ..policies.pacing import FRESH_FOR, LONGEST_PAUSE, Pacer
+from ._protocol import Grant
 from ._queue import Waiter, WaitQueue
 
 
@@ -91,7 +92,7 @@ class MemoryRateLimiter:
         grant.sent()
         return grant.waited
 
-    def try_reserve(self, *, first: bool = False) -> MemoryGrant | None:
+    def try_reserve(self, *, first: bool = False) -> Grant | None:
         """Take a slot if one is free at this very moment and nobody waits for it; else return None.
 
         :param first: although others wait, unless they have a grant that they could not use.
@@ -108,7 +109,7 @@ class MemoryRateLimiter:
             return None
         return MemoryGrant(self, now, self._pacer.pauses, 0.0 if started is None else now - started)
 
-    async def reserve(self, *, deadline: float | None = None, first: bool = False) -> MemoryGrant:
+    async def reserve(self, *, deadline: float | None = None, first: bool = False) -> Grant:
         """Wait for a slot, then take it. The grant must be told when its request is written, or that it will not be.
 
         Slots are granted in arrival order. A waiter that is cancelled costs nothing.

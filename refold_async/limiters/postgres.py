@@ -10,10 +10,11 @@ from typing import Any
 
 from .._types.errors import ConfigurationError
 from .._types.values import RateLimit
+from ..policies.pacing import LONGEST_PAUSE
 from ..policies.shared_pacing import Answer, Question
 from ._link import Store
 from ._queue import current_loop
-from ._shared import SharedRateLimiter
+from ._shared import OnOutage, SharedRateLimiter
 
 _CALL = (
     "SELECT era, epoch, go, slot, wait, members, rate, burst FROM refold_rate_limit_ask_1("
@@ -132,8 +133,17 @@ class PostgresRateLimiter(SharedRateLimiter):
 
     kind = "PostgreSQL"
 
-    def __init__(self, dsn_or_pool: Any, limit: RateLimit = RateLimit(), **options: Any) -> None:  # noqa: B008
-        super().__init__(limit, **options)
+    def __init__(
+        self,
+        dsn_or_pool: Any,
+        limit: RateLimit = RateLimit(),  # noqa: B008 - frozen
+        *,
+        name: str | None = None,
+        on_outage: OnOutage = "local",
+        instances: int | None = None,
+        max_retry_after: float = LONGEST_PAUSE,
+    ) -> None:
+        super().__init__(limit, name=name, on_outage=on_outage, instances=instances, max_retry_after=max_retry_after)
         try:
             import psycopg  # noqa: F401 - is it there?
         except ImportError:

@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 
 from .._types.errors import ConfigurationError
 from .._types.values import RateLimit
+from ..policies.pacing import LONGEST_PAUSE
 from ..policies.shared_pacing import Answer, Question
 from ._link import Store
 from ._queue import current_loop
-from ._shared import SharedRateLimiter
+from ._shared import OnOutage, SharedRateLimiter
 
 _SCHEMES = {
     "redis": "redis", "rediss": "rediss", "unix": "unix", "valkey": "redis", "valkeys": "rediss",
@@ -80,8 +81,17 @@ class RedisRateLimiter(SharedRateLimiter):
 
     kind = "Redis"
 
-    def __init__(self, url_or_client: Any, limit: RateLimit = RateLimit(), **options: Any) -> None:  # noqa: B008
-        super().__init__(limit, **options)
+    def __init__(
+        self,
+        url_or_client: Any,
+        limit: RateLimit = RateLimit(),  # noqa: B008 - frozen
+        *,
+        name: str | None = None,
+        on_outage: OnOutage = "local",
+        instances: int | None = None,
+        max_retry_after: float = LONGEST_PAUSE,
+    ) -> None:
+        super().__init__(limit, name=name, on_outage=on_outage, instances=instances, max_retry_after=max_retry_after)
         try:
             import redis.asyncio
         except ImportError:

@@ -9,16 +9,16 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import anyio
 import anyio.to_thread
 
 from .._types.errors import ConfigurationError
 from .._types.values import RateLimit
+from ..policies.pacing import LONGEST_PAUSE
 from ..policies.shared_pacing import MICRO, Answer, Question, SharedState
 from ._link import ANSWER_WITHIN, Store
-from ._shared import SharedRateLimiter
+from ._shared import OnOutage, SharedRateLimiter
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS refold_rate_limit (name TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID"
 
@@ -104,9 +104,18 @@ class SQLiteRateLimiter(SharedRateLimiter):
 
     kind = "SQLite"
 
-    def __init__(self, path: str | os.PathLike[str], limit: RateLimit = RateLimit(), **options: Any) -> None:  # noqa: B008
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        limit: RateLimit = RateLimit(),  # noqa: B008 - frozen
+        *,
+        name: str | None = None,
+        on_outage: OnOutage = "local",
+        instances: int | None = None,
+        max_retry_after: float = LONGEST_PAUSE,
+    ) -> None:
         self._path = Path(path)
-        super().__init__(limit, **options)
+        super().__init__(limit, name=name, on_outage=on_outage, instances=instances, max_retry_after=max_retry_after)
         if not self._path.parent.is_dir():
             raise ConfigurationError(f"the folder of the rate limit's file is not there: {self._path.parent}")
 

@@ -22,7 +22,7 @@ NOT_YET = {"refold_async.hooks"}
 """Modules whose fields are being described."""
 
 WITHOUT_A_HOME = {
-    "Attempt", "Call", "CircuitState", "Classifier", "Grant", "JSONEncoder", "MemoryGrant", "Options", "Probe",
+    "Attempt", "Call", "CircuitState", "Classifier", "JSONEncoder", "Options", "Probe",
     "ProxyTypes", "RetryBudget", "Secret", "Slots", "Source", "TimeoutTypes", "Unset", "Verdict", "VerifyTypes", "Wire",
 }  # fmt: skip
 """Types of ours that stand in a public signature and cannot be imported from a public module. Let none be added."""
