@@ -1,5 +1,7 @@
 """Async client for Refold: fire events, and know of each whether it fired."""
 
+from typing import TYPE_CHECKING, Any
+
 from ._client import RefoldClient
 from ._types.errors import (
     APIError,
@@ -32,6 +34,9 @@ from .limiters import RateLimiter
 from .policies.circuit import CircuitBreaker
 from .policies.retry import RetryPolicy
 
+if TYPE_CHECKING:
+    from .limiters import PostgresRateLimiter, RedisRateLimiter, SQLiteRateLimiter
+
 __all__ = [
     "APIError",
     "AuthenticationError",
@@ -52,15 +57,18 @@ __all__ = [
     "Outcome",
     "PacingTimeoutError",
     "PermissionDeniedError",
+    "PostgresRateLimiter",
     "RateLimit",
     "RateLimitedError",
     "RateLimiter",
     "Receipt",
+    "RedisRateLimiter",
     "RefoldClient",
     "RefoldConnectionError",
     "RefoldError",
     "RefoldTimeoutError",
     "RetryPolicy",
+    "SQLiteRateLimiter",
     "ServerError",
     "Trigger",
     "UnexpectedResponseError",
@@ -69,3 +77,16 @@ __all__ = [
     "WebhookSignatureError",
     "__version__",
 ]
+
+if not TYPE_CHECKING:  # a checker would take any name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        if name in (
+            "PostgresRateLimiter",
+            "RedisRateLimiter",
+            "SQLiteRateLimiter",
+        ):  # seldom used, so loaded at first use
+            from . import limiters
+
+            return getattr(limiters, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
