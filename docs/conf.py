@@ -32,9 +32,10 @@ exclude_patterns = ["_build", "_inventories", "_ext"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 nitpicky = True
 nitpick_ignore_regex = [
-    ("py:obj", ".*"),  # single backticks in docstrings: a link where there is something to link to
+    ("py:obj", "(?s).*"),  # single backticks in docstrings: a link where there is something to link to
     ("py:.*", r"httpx\..*"),  # httpx has no inventory of all its names: _inventories/make.py lists the usual ones
     ("py:.*", r"(ssl|typer|redis|psycopg|procrastinate|pgqueuer|opentelemetry|httpcore|_typeshed)\..*"),
+    ("py:class", r"(?!refold_async)\w+\..*\b_\w+\..*"),  # where another project's class really lives
     ("py:class", r"collections\.abc\.Callable\[.*"),  # a list of arguments, which Sphinx takes for a name
     ("py:class", r"[A-Z]\w+"),  # names that only the type checker imports: aliases, shown as they are written
 ]
@@ -57,6 +58,8 @@ intersphinx_mapping = {
 }
 
 html_theme = "furo"
+pygments_style = "tango"
+pygments_dark_style = "monokai"
 html_title = f"refold_async {__version__}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
