@@ -14,7 +14,9 @@ import pytest
 from refold_async import Delivery, RateLimit, RefoldClient, RetryPolicy
 from refold_async.hooks import CallFinished, HookEvent
 from refold_async.limiters import MemoryRateLimiter
-from tests.batch.support import BACKENDS, Answer, Rows, Told, Wire, client_over, leaving_nothing, run
+from tests.batch.support import Rows, Told, leaving_nothing
+from tests.fakes.clock import BACKENDS, run
+from tests.fakes.transport import FakeTransport, Reply, client_over
 
 
 @pytest.fixture(params=BACKENDS)
@@ -41,7 +43,7 @@ async def fire(client: RefoldClient, call: str, source: Any, **options: Any) -> 
             pass
 
 
-def check(wire: Wire, rows: Rows, told: Told) -> None:
+def check(wire: FakeTransport, rows: Rows, told: Told) -> None:
     """Hold each verdict against what the wire has seen."""
     assert wire.in_flight == 0
     assert sorted(told.indexes) == list(range(rows.pulled)), "each that was pulled is told of, once"
@@ -61,7 +63,7 @@ def check(wire: Wire, rows: Rows, told: Told) -> None:
 def test_it_stops_pulling_gives_the_wire_a_second_and_tells_of_each(backend: str, call: str, kind: str) -> None:
     async def main() -> None:
         rows, told, events = Rows(None), Told(), list[HookEvent]()
-        wire = Wire(lambda n, before: Answer(seconds=[0.5, 1.2, 60.0][n % 3]))
+        wire = FakeTransport(lambda n, before: Reply(seconds=[0.5, 1.2, 60.0][n % 3]))
         async with client_over(wire, hooks=[events.append]) as client:
             with leaving_nothing(), anyio.move_on_after(1) as scope:
                 await fire(
@@ -82,7 +84,7 @@ def test_what_is_not_on_the_wire_is_let_go_at_once(backend: str, call: str, kind
     async def main() -> None:
         rows, told = Rows(None), Told()
         limiter = MemoryRateLimiter(RateLimit(0.01, 1), clock=anyio.current_time)
-        wire = Wire(lambda n, before: Answer(429, headers={"retry-after": "50"}))
+        wire = FakeTransport(lambda n, before: Reply(429, headers={"retry-after": "50"}))
         async with client_over(wire, rate_limit=limiter, retry=RetryPolicy()) as client:
             with leaving_nothing(), anyio.move_on_after(1) as scope:
                 await fire(
@@ -102,7 +104,7 @@ TURNS = range(60)
 def test_at_each_turn_of_the_loop(backend: str, call: str, kind: str, key: str | None) -> None:
     async def cancel_after(turns: int) -> None:
         rows, told = Rows(None, key=key), Told()
-        wire = Wire(lambda n, before: Answer(seconds=[0.0, 0.0, 5.0][n % 3]))
+        wire = FakeTransport(lambda n, before: Reply(seconds=[0.0, 0.0, 5.0][n % 3]))
         source = rows if kind == "sync" else rows.asynchronous()
         async with client_over(wire) as client:
             with leaving_nothing():
@@ -125,7 +127,7 @@ def test_by_asyncio_itself_at_each_turn_and_once_more(call: str, kind: str) -> N
 
     async def cancel_after(turns: int, again: float | None) -> None:
         rows, told = Rows(None), Told()
-        wire = Wire(lambda n, before: Answer(seconds=[0.0, 0.0, 5.0][n % 3]))
+        wire = FakeTransport(lambda n, before: Reply(seconds=[0.0, 0.0, 5.0][n % 3]))
         source = rows if kind == "sync" else rows.asynchronous()
         async with client_over(wire) as client:
             with leaving_nothing():
@@ -160,7 +162,7 @@ BY: dict[str, Callable[..., Any]] = {"timeout": asyncio.timeout, "fail_after": a
 def test_by_a_timeout_around_it(call: str, by: str) -> None:
     async def main() -> None:
         rows, told = Rows(None), Told()
-        wire = Wire(lambda n, before: Answer(seconds=10))
+        wire = FakeTransport(lambda n, before: Reply(seconds=10))
         async with client_over(wire) as client:
             scope: Any = BY[by](1)
             with leaving_nothing(), pytest.raises(TimeoutError):
@@ -185,7 +187,7 @@ def test_while_the_block_is_being_left(backend: str, kind: str) -> None:
 
     async def main() -> None:
         rows, told = Rows(None), Told()
-        wire = Wire(lambda n, before: Answer(seconds=60))
+        wire = FakeTransport(lambda n, before: Reply(seconds=60))
         async with client_over(wire, deadline=None) as client:
             source = rows if kind == "sync" else rows.asynchronous()
             with leaving_nothing(), anyio.move_on_after(3) as scope:
@@ -200,7 +202,7 @@ def test_while_the_block_is_being_left(backend: str, kind: str) -> None:
 
 def test_an_error_of_the_block_gives_way_to_a_cancellation_that_comes_later(backend: str) -> None:
     async def main() -> None:
-        wire = Wire(lambda n, before: Answer(seconds=60))
+        wire = FakeTransport(lambda n, before: Reply(seconds=60))
         async with client_over(wire, deadline=None) as client:
             with leaving_nothing(), anyio.move_on_after(3) as scope:
                 async with client.trigger_stream(Rows(None)):
@@ -213,7 +215,7 @@ def test_an_error_of_the_block_gives_way_to_a_cancellation_that_comes_later(back
 
 def test_cancelling_the_consumer_alone_leaves_the_batch_running(backend: str) -> None:
     async def main() -> None:
-        async with client_over(Wire(lambda n, before: Answer(seconds=1))) as client:
+        async with client_over(FakeTransport(lambda n, before: Reply(seconds=1))) as client:
             async with client.trigger_stream(Rows(9), max_concurrency=3) as outcomes:
                 seen = []
                 while True:
@@ -235,7 +237,7 @@ def test_a_loop_that_is_torn_down_gets_the_truth_too() -> None:
         for kind in ("sync", "async"):
             for call in ("many", "stream"):
                 rows, told = Rows(None, key="k"), Told()
-                wire = Wire(lambda n, before: Answer(seconds=5))
+                wire = FakeTransport(lambda n, before: Reply(seconds=5))
                 client = client_over(wire)
                 source = rows if kind == "sync" else rows.asynchronous()
                 task = asyncio.ensure_future(
@@ -257,7 +259,7 @@ def test_a_loop_that_is_torn_down_gets_the_truth_too() -> None:
 def test_a_worker_alone_that_is_killed_ends_the_batch() -> None:
     async def main() -> None:
         rows, told = Rows(None), Told()
-        wire = Wire(lambda n, before: Answer(seconds=0.5 + n))
+        wire = FakeTransport(lambda n, before: Reply(seconds=0.5 + n))
         async with client_over(wire) as client:
             before = asyncio.all_tasks()
             task = asyncio.ensure_future(client.trigger_many(rows, max_concurrency=3, on_outcome=told))

@@ -27,7 +27,9 @@ from refold_async import (
     Trigger,
 )
 from refold_async.limiters import MemoryRateLimiter
-from tests.batch.support import BACKENDS, Answer, Rows, Told, Wire, client_over, leaving_nothing, trigger
+from tests.batch.support import Rows, Told, leaving_nothing, trigger
+from tests.fakes.clock import BACKENDS
+from tests.fakes.transport import FakeTransport, Reply, client_over
 
 pytestmark = pytest.mark.anyio
 
@@ -37,12 +39,12 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
     return BACKENDS[request.param]()
 
 
-def failing(*numbers: int, status: int = 404, seconds: float = 0.0) -> Callable[[int, int], Answer]:
-    return lambda n, before: Answer(status if n in numbers else 200, seconds)
+def failing(*numbers: int, status: int = 404, seconds: float = 0.0) -> Callable[[int, int], Reply]:
+    return lambda n, before: Reply(status if n in numbers else 200, seconds)
 
 
 async def test_outcomes_come_in_input_order_whatever_the_order_of_the_answers() -> None:
-    wire = Wire(lambda n, before: Answer(seconds=(100 - n) % 7))
+    wire = FakeTransport(lambda n, before: Reply(seconds=(100 - n) % 7))
     told = Told()
     async with client_over(wire) as client:
         result = await client.trigger_many(map(trigger, range(100)), on_outcome=told)
@@ -55,7 +57,7 @@ async def test_outcomes_come_in_input_order_whatever_the_order_of_the_answers() 
 
 
 async def test_a_failing_row_raises_nothing_and_harms_no_other() -> None:
-    def plan(n: int, before: int) -> Answer:
+    def plan(n: int, before: int) -> Reply:
         endings: dict[int, int | Exception] = {
             1: 404,
             2: 500,
@@ -63,9 +65,9 @@ async def test_a_failing_row_raises_nothing_and_harms_no_other() -> None:
             4: httpx.ReadError("reset"),
             5: ValueError("not httpx's"),
         }
-        return Answer(endings.get(n, 200), seconds=n % 3)
+        return Reply(endings.get(n, 200), seconds=n % 3)
 
-    async with client_over(Wire(plan)) as client:
+    async with client_over(FakeTransport(plan)) as client:
         result = await client.trigger_many([*map(trigger, range(8)), Trigger("", "no slug")])
     assert [outcome.delivery.value for outcome in result] == [
         "accepted", "rejected", "ambiguous", "not_sent", "ambiguous", "ambiguous", "accepted", "accepted", "not_sent",
@@ -80,7 +82,7 @@ async def test_a_failing_row_raises_nothing_and_harms_no_other() -> None:
 
 async def test_what_is_no_trigger_or_cannot_be_sent_is_an_outcome() -> None:
     rows: list[Any] = [trigger(0), None, {"slug": "x"}, Trigger("a", "b", {"x": object()}), "text", trigger(1, [])]  # type: ignore[arg-type]
-    wire = Wire()
+    wire = FakeTransport()
     async with client_over(wire) as client:
         result = await client.trigger_many(rows)
     assert [type(outcome.error).__name__ for outcome in result] == ["NoneType", *["InvalidTriggerError"] * 5]
@@ -97,14 +99,14 @@ async def test_what_is_no_trigger_or_cannot_be_sent_is_an_outcome() -> None:
 
 async def test_the_context_comes_back() -> None:
     row = Trigger("pipedrive", "Deal Created", {"n": 1}, context="message 7")
-    async with client_over(Wire()) as client:
+    async with client_over(FakeTransport()) as client:
         result = await client.trigger_many([row])
     assert result[0].trigger is row
 
 
 @pytest.mark.parametrize("rows", [[], (), iter(()), {}, ""])
 async def test_nothing_gives_nothing(rows: Any) -> None:
-    async with client_over(Wire()) as client:
+    async with client_over(FakeTransport()) as client:
         with leaving_nothing():
             assert await client.trigger_many(rows) == BatchResult()
             assert await client.trigger_many(Rows(0).asynchronous()) == BatchResult()
@@ -113,7 +115,7 @@ async def test_nothing_gives_nothing(rows: Any) -> None:
 @pytest.mark.parametrize("concurrency", [1, 2, 7, 1000])
 @pytest.mark.parametrize("kind", ["sync", "async"])
 async def test_no_more_are_in_flight_or_pulled_than_allowed(concurrency: int, kind: str) -> None:
-    wire = Wire(lambda n, before: Answer(seconds=1 + n % 3))
+    wire = FakeTransport(lambda n, before: Reply(seconds=1 + n % 3))
     rows = Rows(50)
     ahead = 0
 
@@ -147,7 +149,7 @@ async def test_a_view_sends_for_its_own_account() -> None:
 
 
 async def test_after_an_error_in_stop_on_nothing_more_is_sent_and_the_rest_is_drained() -> None:
-    wire = Wire(lambda n, before: Answer(401 if n == 5 else 200, seconds=2 if n == 5 else 1 + n))
+    wire = FakeTransport(lambda n, before: Reply(401 if n == 5 else 200, seconds=2 if n == 5 else 1 + n))
     rows = Rows(1000)
     async with client_over(wire) as client:
         result = await client.trigger_many(rows, max_concurrency=4)
@@ -166,7 +168,7 @@ async def test_after_an_error_in_stop_on_nothing_more_is_sent_and_the_rest_is_dr
 
 
 async def test_every_row_in_flight_may_meet_the_same_error() -> None:
-    wire = Wire(lambda n, before: Answer(401, seconds=1))
+    wire = FakeTransport(lambda n, before: Reply(401, seconds=1))
     async with client_over(wire) as client:
         result = await client.trigger_many(Rows(50).asynchronous(), max_concurrency=8)
     assert [type(outcome.error) for outcome in result[:8]] == [AuthenticationError] * 8
@@ -175,7 +177,9 @@ async def test_every_row_in_flight_may_meet_the_same_error() -> None:
 
 
 async def test_what_waits_for_the_limiter_or_to_try_again_is_not_sent_after_a_stop() -> None:
-    wire = Wire(lambda n, before: Answer({0: 503, 1: 401}.get(n, 200), seconds=0.1, headers={"retry-after": "30"}))
+    wire = FakeTransport(
+        lambda n, before: Reply({0: 503, 1: 401}.get(n, 200), seconds=0.1, headers={"retry-after": "30"})
+    )
     limiter = MemoryRateLimiter(RateLimit(1, 2), clock=anyio.current_time)
     async with client_over(wire, retry=RetryPolicy(), rate_limit=limiter) as client:
         began = anyio.current_time()
@@ -190,13 +194,13 @@ async def test_what_waits_for_the_limiter_or_to_try_again_is_not_sent_after_a_st
 
 @pytest.mark.parametrize("stop_on", [(), None])
 async def test_nothing_stops_it_if_so_told(stop_on: Any) -> None:
-    async with client_over(Wire(failing(*range(30), status=401))) as client:
+    async with client_over(FakeTransport(failing(*range(30), status=401))) as client:
         result = await client.trigger_many(Rows(30), stop_on=stop_on)
     assert {type(outcome.error) for outcome in result} == {AuthenticationError}
 
 
 async def test_any_error_can_stop_it() -> None:
-    async with client_over(Wire()) as client:
+    async with client_over(FakeTransport()) as client:
         rows = [trigger(0), Trigger("", "x"), *map(trigger, range(1, 30))]
         result = await client.trigger_many(rows, stop_on=(InvalidTriggerError,), max_concurrency=1)
     assert [type(outcome.error).__name__ for outcome in result[:3]] == [
@@ -205,7 +209,7 @@ async def test_any_error_can_stop_it() -> None:
 
 
 async def test_a_client_that_closes_stops_it() -> None:
-    wire = Wire(lambda n, before: Answer(seconds=1 if n else 3))
+    wire = FakeTransport(lambda n, before: Reply(seconds=1 if n else 3))
     rows = Rows(100)
 
     async def close() -> None:
@@ -229,7 +233,7 @@ async def test_a_client_that_closes_stops_it() -> None:
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 async def test_a_source_that_raises_ends_the_pull_and_the_rest_finishes(kind: str) -> None:
-    wire = Wire(lambda n, before: Answer(404 if n == 3 else 200, seconds=1 + n % 2))
+    wire = FakeTransport(lambda n, before: Reply(404 if n == 3 else 200, seconds=1 + n % 2))
     rows = Rows(None, fails_at=7)
     told = Told()
     async with client_over(wire) as client:
@@ -249,7 +253,7 @@ async def test_the_error_of_a_batch_pickles_whatever_the_rows_carry() -> None:
         yield Trigger("pipedrive", "Deal Created", {"n": 1}, context="m-1")
         raise OSError("the disk is gone")
 
-    async with client_over(Wire(failing(1))) as client:
+    async with client_over(FakeTransport(failing(1))) as client:
         with pytest.raises(BatchInterruptedError) as caught:
             await client.trigger_many(rows())
     copy = pickle.loads(pickle.dumps(caught.value))
@@ -268,7 +272,7 @@ async def test_a_source_that_raises_at_once() -> None:
         def __aiter__(self) -> AsyncIterator[Trigger]:
             raise OSError("no such table")
 
-    async with client_over(Wire()) as client:
+    async with client_over(FakeTransport()) as client:
         for source in (Broken(), AlsoBroken()):
             with pytest.raises(BatchInterruptedError) as caught:
                 await client.trigger_many(source)
@@ -278,7 +282,7 @@ async def test_a_source_that_raises_at_once() -> None:
 
 
 async def test_a_source_that_raises_after_a_stop() -> None:
-    async with client_over(Wire(failing(0, status=401))) as client:
+    async with client_over(FakeTransport(failing(0, status=401))) as client:
         with pytest.raises(BatchInterruptedError) as caught:
             await client.trigger_many(Rows(None, fails_at=40))
     assert len(caught.value.result) == 40
@@ -291,7 +295,7 @@ async def test_an_on_outcome_that_raises_is_logged_and_changes_nothing(caplog: p
     def broken(outcome: Outcome) -> None:
         raise LookupError("mine")
 
-    async with client_over(Wire()) as client:
+    async with client_over(FakeTransport()) as client:
         result = await client.trigger_many(Rows(3), on_outcome=broken)
     assert len(result.accepted) == 3
     assert [record.getMessage() for record in caplog.records] == [
@@ -304,7 +308,7 @@ async def test_a_classify_that_raises_harms_no_other_row() -> None:
         if status == 404:
             raise LookupError("mine")
 
-    async with client_over(Wire(failing(3)), retry=RetryPolicy(classify=classify)) as client:
+    async with client_over(FakeTransport(failing(3)), retry=RetryPolicy(classify=classify)) as client:
         result = await client.trigger_many(Rows(30))
     assert [outcome.index for outcome in result.failed] == [3]
     error = result[3].error
@@ -321,7 +325,7 @@ async def test_a_rate_limiter_or_credential_that_raises_is_an_outcome() -> None:
 
         def throttled(self, retry_after: float | None) -> None: ...
 
-    wire = Wire()
+    wire = FakeTransport()
     async with client_over(wire, rate_limit=Broken()) as client:
         result = await client.trigger_many(Rows(3))
     assert {outcome.delivery for outcome in result} == {Delivery.NOT_SENT}
@@ -342,7 +346,7 @@ async def test_a_rate_limiter_or_credential_that_raises_is_an_outcome() -> None:
     ],
 )
 async def test_an_option_that_makes_no_sense(options: dict[str, Any], message: str) -> None:
-    async with client_over(Wire()) as client:
+    async with client_over(FakeTransport()) as client:
         with pytest.raises(ConfigurationError, match=message):
             await client.trigger_many([], **options)
         with pytest.raises(ConfigurationError, match=message):
@@ -351,7 +355,7 @@ async def test_an_option_that_makes_no_sense(options: dict[str, Any], message: s
 
 @pytest.mark.parametrize("source", [None, 7, Trigger("a", "b")])
 async def test_what_is_no_source_at_all(source: Any) -> None:
-    async with client_over(Wire()) as client:
+    async with client_over(FakeTransport()) as client:
         with pytest.raises(ConfigurationError, match="needs an iterable or async iterable of Trigger, not "):
             await client.trigger_many(source)
 
@@ -365,7 +369,7 @@ async def test_rows_that_never_wait_leave_the_loop_its_turns() -> None:
             turns += 1
             await anyio.lowlevel.checkpoint()
 
-    async with client_over(Wire()) as client:
+    async with client_over(FakeTransport()) as client:
         async with anyio.create_task_group() as group:
             group.start_soon(count)
             await client.trigger_many([None] * 1000)  # type: ignore[list-item]

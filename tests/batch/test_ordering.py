@@ -9,7 +9,9 @@ import httpx
 import pytest
 
 from refold_async import BatchResult, Delivery, NotAttemptedError, NotFoundError, RetryPolicy, Trigger
-from tests.batch.support import BACKENDS, Answer, Rows, Told, Wire, client_over, trigger
+from tests.batch.support import Rows, Told, trigger
+from tests.fakes.clock import BACKENDS
+from tests.fakes.transport import FakeTransport, Reply, client_over
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +31,7 @@ def kinds(result: BatchResult) -> list[str]:
 
 
 async def test_one_key_is_sent_one_at_a_time_and_in_order() -> None:
-    wire = Wire(lambda n, before: Answer(seconds=(7 * n) % 5))
+    wire = FakeTransport(lambda n, before: Reply(seconds=(7 * n) % 5))
     async with client_over(wire) as client:
         result = await client.trigger_many(rows("a" * 30))
     assert wire.started == list(range(30))
@@ -38,14 +40,16 @@ async def test_one_key_is_sent_one_at_a_time_and_in_order() -> None:
 
 
 async def test_the_next_of_a_key_waits_for_the_retries_of_the_one_before() -> None:
-    wire = Wire(lambda n, before: Answer(httpx.ConnectError("refused") if n == 0 and before < 2 else 200, seconds=1))
+    wire = FakeTransport(
+        lambda n, before: Reply(httpx.ConnectError("refused") if n == 0 and before < 2 else 200, seconds=1)
+    )
     async with client_over(wire, retry=RetryPolicy()) as client:
         await client.trigger_many(rows("aa"))
     assert wire.started == [0, 0, 0, 1]
 
 
 async def test_other_keys_and_rows_without_one_proceed() -> None:
-    wire = Wire(lambda n, before: Answer(seconds=20 if n == 0 else 1))
+    wire = FakeTransport(lambda n, before: Reply(seconds=20 if n == 0 else 1))
     async with client_over(wire) as client:
         began = anyio.current_time()
         await client.trigger_many(rows("aabb  cc"), max_concurrency=4)
@@ -57,7 +61,7 @@ async def test_other_keys_and_rows_without_one_proceed() -> None:
 
 
 async def test_a_backlog_holds_up_the_others_only_when_it_fills_the_look_ahead() -> None:
-    slow = Wire(lambda n, before: Answer(seconds=10 if n == 0 else 1))
+    slow = FakeTransport(lambda n, before: Reply(seconds=10 if n == 0 else 1))
     async with client_over(slow) as client:
         began = anyio.current_time()
         # One in flight, one worker free: it may pull 2 + 3 in all, so 3 of the key wait, and b goes.
@@ -70,7 +74,7 @@ async def test_a_backlog_holds_up_the_others_only_when_it_fills_the_look_ahead()
 
 
 async def test_without_look_ahead_a_key_holds_up_what_is_behind_it() -> None:
-    wire = Wire(lambda n, before: Answer(seconds=10 if n == 0 else 1))
+    wire = FakeTransport(lambda n, before: Reply(seconds=10 if n == 0 else 1))
     async with client_over(wire) as client:
         began = anyio.current_time()
         await client.trigger_many(rows("aab"), max_concurrency=2, look_ahead=0)
@@ -81,7 +85,7 @@ async def test_without_look_ahead_a_key_holds_up_what_is_behind_it() -> None:
 @pytest.mark.parametrize("kind", ["sync", "async"])
 async def test_memory_stays_within_the_look_ahead(look_ahead: int | None, most: int, kind: str) -> None:
     source, told = Rows(200, key="k"), Told()
-    wire = Wire(lambda n, before: Answer(seconds=1))
+    wire = FakeTransport(lambda n, before: Reply(seconds=1))
     async with client_over(wire) as client:
         async with client.trigger_stream(
             source if kind == "sync" else source.asynchronous(),
@@ -103,14 +107,14 @@ async def test_memory_stays_within_the_look_ahead(look_ahead: int | None, most: 
 
 async def test_look_ahead_counts_only_once_there_are_keys() -> None:
     source = Rows(None)
-    async with client_over(Wire()) as client:
+    async with client_over(FakeTransport()) as client:
         async with client.trigger_stream(source, max_concurrency=2, look_ahead=50):
             await anyio.sleep(1)
             assert source.pulled == 2
 
 
 async def test_after_a_failure_a_key_goes_on_by_default() -> None:
-    wire = Wire(lambda n, before: Answer(404 if n == 0 else 200))
+    wire = FakeTransport(lambda n, before: Reply(404 if n == 0 else 200))
     async with client_over(wire) as client:
         result = await client.trigger_many(rows("aab"))
     assert kinds(result) == ["NotFoundError", "", ""]
@@ -119,7 +123,7 @@ async def test_after_a_failure_a_key_goes_on_by_default() -> None:
 @pytest.mark.parametrize("kind", ["sync", "async"])
 async def test_or_is_given_up_if_so_told(kind: str) -> None:
     """Those that wait already, and those that come much later; not those of other keys."""
-    wire = Wire(lambda n, before: Answer(404 if n == 1 else 200, seconds=1))
+    wire = FakeTransport(lambda n, before: Reply(404 if n == 1 else 200, seconds=1))
 
     async def slowly() -> Any:
         for n, row in enumerate(rows("aabaa  a")):
@@ -151,14 +155,14 @@ async def test_or_is_given_up_if_so_told(kind: str) -> None:
 
 
 async def test_what_cannot_be_sent_is_a_failure_of_its_key_too() -> None:
-    async with client_over(Wire()) as client:
+    async with client_over(FakeTransport()) as client:
         bad = Trigger("", "no slug", ordering_key="a")
         result = await client.trigger_many([bad, *rows("ab")], on_key_failure="stop")
     assert kinds(result) == ["InvalidTriggerError", "NotAttemptedError", ""]
 
 
 async def test_an_ambiguous_one_is_a_failure_of_its_key_too() -> None:
-    wire = Wire(lambda n, before: Answer(httpx.ReadError("reset") if n == 0 else 200))
+    wire = FakeTransport(lambda n, before: Reply(httpx.ReadError("reset") if n == 0 else 200))
     async with client_over(wire) as client:
         result = await client.trigger_many(rows("aab"), on_key_failure="stop")
     assert kinds(result) == ["RefoldConnectionError", "NotAttemptedError", ""]
@@ -166,7 +170,7 @@ async def test_an_ambiguous_one_is_a_failure_of_its_key_too() -> None:
 
 
 async def test_an_empty_key_is_a_key() -> None:
-    wire = Wire(lambda n, before: Answer(seconds=1))
+    wire = FakeTransport(lambda n, before: Reply(seconds=1))
     async with client_over(wire) as client:
         await client.trigger_many([trigger(0, ""), trigger(1, "")])
     assert wire.most_in_flight == 1
@@ -185,7 +189,7 @@ async def test_a_batch_of_many_keys_forgets_those_that_are_done() -> None:
 
 
 async def test_stop_on_counts_within_a_key() -> None:
-    wire = Wire(lambda n, before: Answer(404 if n == 0 else 200, seconds=1))
+    wire = FakeTransport(lambda n, before: Reply(404 if n == 0 else 200, seconds=1))
     async with client_over(wire) as client:
         result = await client.trigger_many(rows("aab"), stop_on=(NotFoundError,), max_concurrency=1)
     assert kinds(result) == ["NotFoundError", "NotAttemptedError", "NotAttemptedError"]

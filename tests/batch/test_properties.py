@@ -29,7 +29,9 @@ from refold_async import (
     Trigger,
 )
 from refold_async.limiters import MemoryRateLimiter
-from tests.batch.support import BACKENDS, Answer, Wire, client_over, leaving_nothing, run, trigger
+from tests.batch.support import leaving_nothing, trigger
+from tests.fakes.clock import BACKENDS, run
+from tests.fakes.transport import FakeTransport, Reply, client_over
 
 SECONDS = st.sampled_from([0.0, 0.0, 0.1, 1.0, 3.0, 20.0, 70.0])
 """Within a grace of one and of five seconds, beyond them, and beyond a deadline of thirty."""
@@ -48,11 +50,11 @@ class Row:
     fails_first: int
     """How many attempts are refused before."""
 
-    def answer(self, before: int) -> Answer:
+    def answer(self, before: int) -> Reply:
         if before < self.fails_first:
-            return Answer(httpx.ConnectError("refused"), seconds=self.takes / 2)
+            return Reply(httpx.ConnectError("refused"), seconds=self.takes / 2)
         ending = {"reset": httpx.ReadError("reset"), "odd": LookupError("odd")}.get(str(self.ending), self.ending)
-        return Answer(ending, seconds=self.takes)  # type: ignore[arg-type]
+        return Reply(ending, seconds=self.takes)  # type: ignore[arg-type]
 
     def given(self, n: int) -> Any:
         if self.kind == "no trigger":
@@ -149,7 +151,7 @@ class EnoughError(Exception):
 class Watch:
     """Holds what must be so at every moment, and keeps the outcomes."""
 
-    def __init__(self, schedule: Schedule, wire: Wire) -> None:
+    def __init__(self, schedule: Schedule, wire: FakeTransport) -> None:
         self.schedule = schedule
         self.wire = wire
         self.outcomes: dict[int, Outcome] = {}
@@ -175,12 +177,12 @@ def options_of(schedule: Schedule, watch: Watch) -> dict[str, Any]:
     }
 
 
-def client_of(schedule: Schedule, wire: Wire) -> Any:
+def client_of(schedule: Schedule, wire: FakeTransport) -> Any:
     limiter = None if schedule.limit is None else MemoryRateLimiter(schedule.limit, clock=anyio.current_time)
     return client_over(wire, rate_limit=limiter, retry=schedule.retry)
 
 
-def check_truth(schedule: Schedule, wire: Wire, watch: Watch) -> None:
+def check_truth(schedule: Schedule, wire: FakeTransport, watch: Watch) -> None:
     """One outcome for each that was pulled, and each says what the wire has seen."""
     outcomes = watch.outcomes
     assert not watch.problems
@@ -209,7 +211,7 @@ def check_truth(schedule: Schedule, wire: Wire, watch: Watch) -> None:
             assert outcome.delivery is Delivery.NOT_SENT
 
 
-def check_order(schedule: Schedule, wire: Wire, outcomes: dict[int, Outcome]) -> None:
+def check_order(schedule: Schedule, wire: FakeTransport, outcomes: dict[int, Outcome]) -> None:
     """One at a time and in order for each key; given up after a failure, if so told."""
     assert wire.most_in_flight <= schedule.max_concurrency
     for key in ("a", "b", "c"):
@@ -226,7 +228,7 @@ def check_order(schedule: Schedule, wire: Wire, outcomes: dict[int, Outcome]) ->
             failed = failed or (n in outcomes and not outcomes[n].ok)
 
 
-def check_stop(schedule: Schedule, wire: Wire, watch: Watch) -> None:
+def check_stop(schedule: Schedule, wire: FakeTransport, watch: Watch) -> None:
     """Once an error in `stop_on` was told of, nothing more is sent."""
     stops = [outcome for outcome in watch.outcomes.values() if isinstance(outcome.error, schedule.stop_on)]
     if stops:
@@ -264,7 +266,7 @@ async def close_at(seconds: float, client: Any) -> None:
 @given(SCHEDULES, st.sampled_from(list(BACKENDS)))
 def test_trigger_many(schedule: Schedule, backend: str) -> None:
     async def main() -> None:
-        wire = Wire(lambda n, before: schedule.rows[n].answer(before))
+        wire = FakeTransport(lambda n, before: schedule.rows[n].answer(before))
         watch = Watch(schedule, wire)
         result: Any = None
         interruptions: list[BatchInterruptedError] = []
@@ -300,7 +302,7 @@ def test_trigger_many(schedule: Schedule, backend: str) -> None:
 @given(SCHEDULES, st.sampled_from(list(BACKENDS)))
 def test_trigger_stream(schedule: Schedule, backend: str) -> None:
     async def main() -> None:
-        wire = Wire(lambda n, before: schedule.rows[n].answer(before))
+        wire = FakeTransport(lambda n, before: schedule.rows[n].answer(before))
         watch = Watch(schedule, wire)
         taken: list[Outcome] = []
         endings = Counter[str]()

@@ -15,7 +15,9 @@ import trio
 
 from refold_async import BatchInterruptedError, Outcome, Trigger
 from refold_async._batch._crew import GRACE, Crew
-from tests.batch.support import BACKENDS, Answer, Rows, Told, Wire, client_over, leaving_nothing, run, trigger
+from tests.batch.support import Rows, Told, leaving_nothing, trigger
+from tests.fakes.clock import BACKENDS, run
+from tests.fakes.transport import FakeTransport, Reply, client_over
 
 pytestmark = pytest.mark.anyio
 
@@ -25,8 +27,8 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
     return BACKENDS[request.param]()
 
 
-def slow(n: int, before: int) -> Answer:
-    return Answer(seconds=1 + n % 3)
+def slow(n: int, before: int) -> Reply:
+    return Reply(seconds=1 + n % 3)
 
 
 class Prefetched:
@@ -59,7 +61,7 @@ class Prefetched:
 
 async def test_an_async_generator_may_hold_a_task_group_across_its_rows() -> None:
     source = Prefetched(30)
-    async with client_over(Wire(slow)) as client:
+    async with client_over(FakeTransport(slow)) as client:
         result = await client.trigger_many(source, max_concurrency=4)
     assert [outcome.ok for outcome in result] == [True] * 30
     assert source.left == ["left"]
@@ -68,7 +70,7 @@ async def test_an_async_generator_may_hold_a_task_group_across_its_rows() -> Non
 async def test_and_is_left_in_an_orderly_way_early_on() -> None:
     for seconds in (0.05, 0.5, 3.3):
         source = Prefetched(1000)
-        async with client_over(Wire(slow)) as client:
+        async with client_over(FakeTransport(slow)) as client:
             with leaving_nothing():
                 async with client.trigger_stream(source, max_concurrency=4):
                     await anyio.sleep(seconds)
@@ -78,7 +80,7 @@ async def test_and_is_left_in_an_orderly_way_early_on() -> None:
 async def test_a_task_group_of_the_source_that_fails_harms_no_row(anyio_backend: Any) -> None:
     """Its host task is cancelled by it, which must not be a worker that is sending a row."""
     source, told = Prefetched(30, fails_at=9), Told()
-    async with client_over(Wire(slow)) as client:
+    async with client_over(FakeTransport(slow)) as client:
         with leaving_nothing(), pytest.raises(BatchInterruptedError) as caught:
             await client.trigger_many(source, max_concurrency=2, on_outcome=told)
     assert isinstance(caught.value.__cause__, ExceptionGroup)
@@ -99,7 +101,7 @@ def test_an_asyncio_task_group_of_the_source_that_fails_harms_no_row() -> None:
                 yield trigger(n)
 
     async def main() -> None:
-        async with client_over(Wire(slow)) as client:
+        async with client_over(FakeTransport(slow)) as client:
             with leaving_nothing(), pytest.raises(BatchInterruptedError) as caught:
                 await client.trigger_many(rows(), max_concurrency=3)
         assert isinstance(caught.value.__cause__, ExceptionGroup)
@@ -117,7 +119,7 @@ def test_an_asyncio_timeout_of_the_source_is_its_error() -> None:
                 yield trigger(n)
 
     async def main() -> None:
-        async with client_over(Wire(slow)) as client:
+        async with client_over(FakeTransport(slow)) as client:
             with leaving_nothing(), pytest.raises(BatchInterruptedError) as caught:
                 await client.trigger_many(rows())
         assert isinstance(caught.value.__cause__, TimeoutError)
@@ -138,7 +140,7 @@ def test_a_source_that_lets_a_cancellation_of_its_own_out_has_raised(parked: boo
         raise asyncio.CancelledError
 
     async def main() -> None:
-        async with client_over(Wire(lambda n, before: Answer(seconds=2))) as client:
+        async with client_over(FakeTransport(lambda n, before: Reply(seconds=2))) as client:
             with leaving_nothing(), pytest.raises(BatchInterruptedError) as caught:
                 await client.trigger_many(rows(), max_concurrency=1 + parked)
         assert isinstance(caught.value.__cause__, asyncio.CancelledError)
@@ -159,7 +161,7 @@ def test_a_source_that_is_cancelled_by_its_own_and_then_will_not_end_is_cut_off(
             await anyio.sleep_forever()
 
     async def main() -> None:
-        async with client_over(Wire()) as client:
+        async with client_over(FakeTransport()) as client:
             with leaving_nothing():
                 async with client.trigger_stream(rows(), max_concurrency=1):
                     await anyio.sleep(2)
@@ -188,7 +190,7 @@ async def test_rows_are_pulled_and_told_in_the_callers_context() -> None:
         seen.add(KIND.get())
 
     KIND.set("the caller's")
-    async with client_over(Wire(slow)) as client:
+    async with client_over(FakeTransport(slow)) as client:
         await client.trigger_many(rows(), on_outcome=watch)
         await client.trigger_many(async_rows(), on_outcome=watch)
     assert seen == {"the caller's"}
@@ -215,7 +217,7 @@ class Cursor:
 
 async def test_an_iterator_that_is_no_generator_can_be_used_further() -> None:
     cursor, plain, told = Cursor(), map(trigger, range(1000)), Told()
-    async with client_over(Wire()) as client:
+    async with client_over(FakeTransport()) as client:
         for source in (cursor, plain):
             async with client.trigger_stream(source, max_concurrency=1, on_outcome=told) as outcomes:
                 await anext(outcomes)
@@ -237,7 +239,7 @@ async def test_a_source_without_a_single_wait_shares_the_loop() -> None:
             turns += 1
             await anyio.lowlevel.checkpoint()
 
-    async with client_over(Wire()) as client, anyio.create_task_group() as group:
+    async with client_over(FakeTransport()) as client, anyio.create_task_group() as group:
         group.start_soon(count)
         await client.trigger_many(rows())
         group.cancel_scope.cancel()
@@ -246,7 +248,7 @@ async def test_a_source_without_a_single_wait_shares_the_loop() -> None:
 
 async def test_a_million_rows_are_not_read_before_the_first_is_sent() -> None:
     source = Rows(1_000_000)
-    async with client_over(Wire(slow)) as client:
+    async with client_over(FakeTransport(slow)) as client:
         async with client.trigger_stream(source) as outcomes:
             await anext(outcomes)
             assert source.pulled == 20
@@ -276,7 +278,7 @@ FATAL: list[Callable[[], BaseException]] = [KeyboardInterrupt, lambda: SystemExi
 @pytest.mark.parametrize("make", FATAL, ids=["KeyboardInterrupt", "SystemExit"])
 async def test_a_source_that_raises_what_ends_a_program_ends_the_batch(kind: str, make: Any) -> None:
     error, told = make(), Told()
-    async with client_over(Wire(lambda n, before: Answer(seconds=0.5))) as client:
+    async with client_over(FakeTransport(lambda n, before: Reply(seconds=0.5))) as client:
         with leaving_nothing(), pytest.raises(type(error)) as caught:
             await client.trigger_many(raising_source(error, kind), on_outcome=told)
         assert caught.value is error
@@ -299,7 +301,7 @@ async def test_so_does_one_that_raises_it_while_it_is_closed() -> None:
         finally:
             raise BaseExceptionGroup("of a task group", [KeyboardInterrupt()])
 
-    async with client_over(Wire()) as client:
+    async with client_over(FakeTransport()) as client:
         with leaving_nothing(), pytest.raises(BaseExceptionGroup) as caught:
             async with client.trigger_stream(rows()) as outcomes:
                 await anext(outcomes)
@@ -316,7 +318,7 @@ async def test_an_on_outcome_that_raises_what_ends_a_program_ends_the_batch(kind
             raise KeyboardInterrupt
 
     source = Rows(None, key="k")
-    wire = Wire(lambda n, before: Answer(seconds=1))
+    wire = FakeTransport(lambda n, before: Reply(seconds=1))
     async with client_over(wire) as client:
         with leaving_nothing(), pytest.raises(KeyboardInterrupt):
             await client.trigger_many(
@@ -332,7 +334,7 @@ async def test_a_stalled_server_does_not_hold_up_what_ends_a_program() -> None:
         raise KeyboardInterrupt
 
     told = Told()
-    wire = Wire(lambda n, before: Answer(seconds=1e6))
+    wire = FakeTransport(lambda n, before: Reply(seconds=1e6))
     async with client_over(wire, deadline=None, timeout=None) as client:
         began = anyio.current_time()
         with pytest.raises(KeyboardInterrupt):
@@ -346,7 +348,7 @@ async def test_what_ends_a_program_comes_before_what_the_block_raised(error: Exc
     def watch(outcome: Outcome) -> None:
         raise KeyboardInterrupt
 
-    async with client_over(Wire(lambda n, before: Answer(seconds=1))) as client:
+    async with client_over(FakeTransport(lambda n, before: Reply(seconds=1))) as client:
         with leaving_nothing(), pytest.raises(KeyboardInterrupt):
             async with client.trigger_stream(Rows(None), on_outcome=watch):
                 await anyio.sleep(0.5)

@@ -24,7 +24,9 @@ from refold_async import (
     Trigger,
 )
 from refold_async.limiters import MemoryRateLimiter
-from tests.batch.support import BACKENDS, Answer, Rows, Told, Wire, client_over, leaving_nothing, trigger
+from tests.batch.support import Rows, Told, leaving_nothing, trigger
+from tests.fakes.clock import BACKENDS
+from tests.fakes.transport import FakeTransport, Reply, client_over
 
 pytestmark = pytest.mark.anyio
 
@@ -44,14 +46,14 @@ def source_of(rows: Rows, kind: str) -> Any:
 
 
 async def test_outcomes_come_as_they_complete() -> None:
-    wire = Wire(lambda n, before: Answer(seconds=5 - n))
+    wire = FakeTransport(lambda n, before: Reply(seconds=5 - n))
     async with client_over(wire) as client:
         async with client.trigger_stream(Rows(5)) as outcomes:
             assert [outcome.index async for outcome in outcomes] == [4, 3, 2, 1, 0]
 
 
 async def test_or_in_input_order() -> None:
-    wire = Wire(lambda n, before: Answer(404 if n % 3 else 200, seconds=(7 * n) % 5))
+    wire = FakeTransport(lambda n, before: Reply(404 if n % 3 else 200, seconds=(7 * n) % 5))
     told = Told()
     async with client_over(wire) as client:
         async with client.trigger_stream(Rows(50), ordered=True, max_concurrency=4, on_outcome=told) as outcomes:
@@ -64,7 +66,7 @@ async def test_or_in_input_order() -> None:
 async def test_an_endless_source_and_a_slow_consumer_hold_no_more_than_allowed(kind: str, ordered: bool) -> None:
     rows = Rows(None)
     taken = most = 0
-    wire = Wire(lambda n, before: Answer(seconds=n % 3))
+    wire = FakeTransport(lambda n, before: Reply(seconds=n % 3))
 
     def watch(outcome: Outcome) -> None:
         nonlocal most
@@ -93,7 +95,7 @@ async def test_what_was_taken_is_let_go() -> None:
         return sum(isinstance(thing, Trigger) for thing in gc.get_objects())
 
     before = alive()
-    async with client_over(Wire()) as client:
+    async with client_over(FakeTransport()) as client:
         async with client.trigger_stream(Rows(2000), max_concurrency=4) as outcomes:
             async for outcome in outcomes:
                 if outcome.index % 500 == 499:
@@ -104,7 +106,7 @@ async def test_what_was_taken_is_let_go() -> None:
 
 async def test_the_source_is_not_touched_before_the_block_or_before_there_is_room(kind: str) -> None:
     rows = Rows(None)
-    async with client_over(Wire()) as client:
+    async with client_over(FakeTransport()) as client:
         stream = client.trigger_stream(source_of(rows, kind), max_concurrency=3)
         assert rows.pulled == 0
         async with stream:
@@ -119,7 +121,7 @@ async def test_a_source_that_gives_its_rows_slowly() -> None:
             await anyio.sleep(60)
             yield trigger(n)
 
-    async with client_over(Wire(lambda n, before: Answer(seconds=1))) as client:
+    async with client_over(FakeTransport(lambda n, before: Reply(seconds=1))) as client:
         began = anyio.current_time()
         async with client.trigger_stream(rows()) as outcomes:
             times = [anyio.current_time() - began async for _ in outcomes]
@@ -134,7 +136,7 @@ async def test_several_consumers_share_the_outcomes() -> None:
             taken.append((name, outcome.index))
             await anyio.sleep(1)
 
-    async with client_over(Wire(lambda n, before: Answer(seconds=1))) as client:
+    async with client_over(FakeTransport(lambda n, before: Reply(seconds=1))) as client:
         async with client.trigger_stream(Rows(30), max_concurrency=3) as outcomes:
             async with anyio.create_task_group() as group:
                 group.start_soon(consume, "a", outcomes)
@@ -144,7 +146,7 @@ async def test_several_consumers_share_the_outcomes() -> None:
 
 
 async def test_a_consumer_that_gives_up_waiting_loses_nothing() -> None:
-    async with client_over(Wire(lambda n, before: Answer(seconds=1))) as client:
+    async with client_over(FakeTransport(lambda n, before: Reply(seconds=1))) as client:
         async with client.trigger_stream(Rows(5), max_concurrency=1) as outcomes:
             seen: list[int] = []
             while len(seen) < 5:
@@ -159,7 +161,7 @@ async def test_a_consumer_that_gives_up_waiting_loses_nothing() -> None:
 
 
 async def test_leaving_early_lets_what_is_on_the_wire_finish_and_tells_of_each(kind: str) -> None:
-    wire = Wire(lambda n, before: Answer(seconds=1 if n < 4 else 3))
+    wire = FakeTransport(lambda n, before: Reply(seconds=1 if n < 4 else 3))
     rows, told = Rows(None), Told()
     async with client_over(wire) as client:
         with leaving_nothing():
@@ -178,7 +180,7 @@ async def test_leaving_early_lets_what_is_on_the_wire_finish_and_tells_of_each(k
 
 
 async def test_a_stalled_server_gets_five_seconds(kind: str) -> None:
-    wire = Wire(lambda n, before: Answer(seconds=0 if n == 0 else 1e6))
+    wire = FakeTransport(lambda n, before: Reply(seconds=0 if n == 0 else 1e6))
     rows, told = Rows(None), Told()
     async with client_over(wire, deadline=None, timeout=None) as client:
         async with client.trigger_stream(source_of(rows, kind), max_concurrency=3, on_outcome=told) as outcomes:
@@ -194,7 +196,7 @@ async def test_a_stalled_server_gets_five_seconds(kind: str) -> None:
 
 async def test_what_waits_for_the_limiter_or_to_try_again_is_not_waited_for(kind: str) -> None:
     limiter = MemoryRateLimiter(RateLimit(0.01, 2), clock=anyio.current_time)
-    wire = Wire(lambda n, before: Answer(503 if n == 0 else 200, headers={"retry-after": "50"}))
+    wire = FakeTransport(lambda n, before: Reply(503 if n == 0 else 200, headers={"retry-after": "50"}))
     rows, told = Rows(None), Told()
     async with client_over(wire, retry=RetryPolicy(), rate_limit=limiter) as client:
         async with client.trigger_stream(source_of(rows, kind), max_concurrency=4, on_outcome=told):
@@ -221,7 +223,7 @@ async def test_a_source_that_never_gives_another_row_is_cancelled_once_and_clean
                 await anyio.sleep(0.5)
             steps.append("done")
 
-    async with client_over(Wire()) as client:
+    async with client_over(FakeTransport()) as client:
         with leaving_nothing():
             async with client.trigger_stream(rows()) as outcomes:
                 await anext(outcomes)
@@ -245,7 +247,7 @@ async def test_a_source_that_will_not_end_is_cut_off_after_a_second() -> None:
             with anyio.CancelScope():
                 await anyio.sleep_forever()
 
-    async with client_over(Wire(lambda n, before: Answer(seconds=1))) as client:
+    async with client_over(FakeTransport(lambda n, before: Reply(seconds=1))) as client:
         async with client.trigger_stream(parked(), max_concurrency=1):
             await anyio.sleep(0.5)
             left = anyio.current_time()
@@ -274,7 +276,7 @@ class MineError(Exception):
 async def test_what_is_raised_in_the_block_comes_out_as_it_was(error: BaseException, kind: str) -> None:
     rows, told = Rows(None), Told()
     cause = LookupError("the cause")
-    async with client_over(Wire(lambda n, before: Answer(seconds=0.7))) as client:
+    async with client_over(FakeTransport(lambda n, before: Reply(seconds=0.7))) as client:
         with leaving_nothing():
             with pytest.raises(type(error)) as caught:
                 async with client.trigger_stream(source_of(rows, kind), max_concurrency=4, on_outcome=told) as outcomes:
@@ -289,14 +291,14 @@ async def test_what_is_raised_in_the_block_comes_out_as_it_was(error: BaseExcept
 
 
 async def test_a_stop_iteration_raised_in_the_block_comes_out_as_it_was() -> None:
-    async with client_over(Wire()) as client:
+    async with client_over(FakeTransport()) as client:
         with pytest.raises(StopAsyncIteration):
             async with client.trigger_stream(Rows(0)) as outcomes:
                 await anext(outcomes)
 
 
 async def test_an_interrupted_block_waits_for_a_second_only() -> None:
-    async with client_over(Wire(lambda n, before: Answer(seconds=1e6)), deadline=None, timeout=None) as client:
+    async with client_over(FakeTransport(lambda n, before: Reply(seconds=1e6)), deadline=None, timeout=None) as client:
         with pytest.raises(KeyboardInterrupt):
             async with client.trigger_stream(Rows(None)):
                 await anyio.sleep(1)
@@ -307,7 +309,7 @@ async def test_an_interrupted_block_waits_for_a_second_only() -> None:
 
 async def test_closing_the_client_in_the_block_ends_the_stream() -> None:
     rows, told = Rows(None), Told()
-    async with client_over(Wire(lambda n, before: Answer(seconds=1))) as client:
+    async with client_over(FakeTransport(lambda n, before: Reply(seconds=1))) as client:
         async with client.trigger_stream(rows, max_concurrency=2, on_outcome=told) as outcomes:
             await anext(outcomes)
             await client.aclose()
@@ -323,7 +325,7 @@ async def test_closing_the_client_in_the_block_ends_the_stream() -> None:
 
 
 async def test_an_error_in_stop_on_stops_the_pulling_and_ends_the_stream(kind: str) -> None:
-    wire = Wire(lambda n, before: Answer(401 if n == 7 else 200, seconds=1 if n == 7 else 2))
+    wire = FakeTransport(lambda n, before: Reply(401 if n == 7 else 200, seconds=1 if n == 7 else 2))
     rows, told = Rows(None), Told()
     async with client_over(wire) as client:
         async with client.trigger_stream(source_of(rows, kind), max_concurrency=4, on_outcome=told) as outcomes:
@@ -336,7 +338,7 @@ async def test_an_error_in_stop_on_stops_the_pulling_and_ends_the_stream(kind: s
 
 
 async def test_after_a_stop_too_a_stalled_server_gets_five_seconds() -> None:
-    wire = Wire(lambda n, before: Answer(401, seconds=1) if n == 0 else Answer(seconds=1e6))
+    wire = FakeTransport(lambda n, before: Reply(401, seconds=1) if n == 0 else Reply(seconds=1e6))
     async with client_over(wire, deadline=None, timeout=None) as client:
         async with client.trigger_stream(Rows(None), max_concurrency=3) as outcomes:
             began = anyio.current_time()
@@ -347,7 +349,7 @@ async def test_after_a_stop_too_a_stalled_server_gets_five_seconds() -> None:
 
 
 async def test_rows_behind_a_key_are_told_of_after_a_stop() -> None:
-    wire = Wire(lambda n, before: Answer(401, seconds=1))
+    wire = FakeTransport(lambda n, before: Reply(401, seconds=1))
     rows, told = Rows(50, key="k"), Told()
     async with client_over(wire) as client:
         async with client.trigger_stream(rows, max_concurrency=2, look_ahead=4, on_outcome=told) as outcomes:
@@ -363,7 +365,7 @@ async def test_rows_behind_a_key_are_told_of_after_a_stop() -> None:
 async def test_a_source_that_raises_is_told_of_after_the_last_outcome(kind: str, ordered: bool) -> None:
     rows = Rows(None, fails_at=10)
     seen = set()
-    wire = Wire(lambda n, before: Answer(seconds=1 + n % 3))
+    wire = FakeTransport(lambda n, before: Reply(seconds=1 + n % 3))
     async with client_over(wire) as client:
         with leaving_nothing(), pytest.raises(BatchInterruptedError, match="OSError after 10 triggers") as caught:
             async with client.trigger_stream(source_of(rows, kind), max_concurrency=3, ordered=ordered) as outcomes:
@@ -379,7 +381,7 @@ async def test_a_source_that_raises_is_told_of_after_the_last_outcome(kind: str,
 
 async def test_a_source_that_raises_while_nobody_looks(kind: str) -> None:
     rows = Rows(None, fails_at=2)
-    async with client_over(Wire()) as client:
+    async with client_over(FakeTransport()) as client:
         async with client.trigger_stream(source_of(rows, kind), max_concurrency=5) as outcomes:
             await anyio.sleep(10)
             with pytest.raises(BatchInterruptedError) as caught:
@@ -391,7 +393,7 @@ async def test_a_source_that_raises_while_nobody_looks(kind: str) -> None:
 
 async def test_a_source_that_raised_unnoticed_is_logged(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     rows = Rows(None, fails_at=2)
-    async with client_over(Wire()) as client:
+    async with client_over(FakeTransport()) as client:
         async with client.trigger_stream(source_of(rows, kind)) as outcomes:
             await anyio.sleep(1)
             await anext(outcomes)
@@ -413,7 +415,7 @@ async def test_a_source_that_raises_while_it_is_closed_is_logged(caplog: pytest.
         finally:
             raise OSError("too late")
 
-    async with client_over(Wire()) as client:
+    async with client_over(FakeTransport()) as client:
         for source in (rows(), async_rows()):
             async with client.trigger_stream(source) as outcomes:
                 await anext(outcomes)
@@ -424,7 +426,7 @@ async def test_a_source_that_raises_while_it_is_closed_is_logged(caplog: pytest.
 
 
 async def test_outcomes_are_there_only_inside_the_block() -> None:
-    async with client_over(Wire()) as client:
+    async with client_over(FakeTransport()) as client:
         stream: Any = client.trigger_stream(Rows(3))
         with pytest.raises(ConfigurationError, match="only inside its block"):
             await anext(stream)
@@ -439,7 +441,7 @@ async def test_outcomes_are_there_only_inside_the_block() -> None:
 
 
 async def test_a_stream_that_came_to_its_end_stays_there() -> None:
-    async with client_over(Wire()) as client:
+    async with client_over(FakeTransport()) as client:
         async with client.trigger_stream(Rows(3)) as outcomes:
             assert len([outcome async for outcome in outcomes]) == 3
             assert [outcome async for outcome in outcomes] == []
@@ -448,13 +450,13 @@ async def test_a_stream_that_came_to_its_end_stays_there() -> None:
 
 async def test_a_stream_that_is_never_entered_touches_nothing() -> None:
     rows = Rows(3)
-    async with client_over(Wire()) as client:
+    async with client_over(FakeTransport()) as client:
         client.trigger_stream(rows)
     assert rows.pulled == 0
 
 
 async def test_streams_in_streams() -> None:
-    async with client_over(Wire(lambda n, before: Answer(seconds=1))) as client:
+    async with client_over(FakeTransport(lambda n, before: Reply(seconds=1))) as client:
         async with client.trigger_stream(Rows(3)) as outer, client.trigger_stream(Rows(4)) as inner:
             assert len([outcome async for outcome in inner]) == 4
             assert len([outcome async for outcome in outer]) == 3

@@ -24,7 +24,9 @@ from refold_async import (
 )
 from refold_async.limiters import MemoryRateLimiter
 from refold_async.transports.retry import PATIENCE
-from tests.batch.support import BACKENDS, Answer, Plan, Rows, Told, Wire, client_over, run
+from tests.batch.support import Rows, Told
+from tests.fakes.clock import BACKENDS, run
+from tests.fakes.transport import FakeTransport, Plan, Reply, client_over
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +36,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
     return BACKENDS[request.param]()
 
 
-def paced(wire: Wire, limit: RateLimit = RateLimit(), **options: Any) -> RefoldClient:  # noqa: B008 - frozen
+def paced(wire: FakeTransport, limit: RateLimit = RateLimit(), **options: Any) -> RefoldClient:  # noqa: B008 - frozen
     limiter = MemoryRateLimiter(limit, clock=anyio.current_time, **options.pop("limiter", {}))
     return client_over(wire, **{"rate_limit": limiter, "retry": RetryPolicy(), **options})
 
@@ -43,20 +45,20 @@ def throttling(fires: Callable[[float], bool], retry_after: Callable[[float], fl
     """A server that answers 429 at certain times, counted from its first request."""
     first: list[float] = []
 
-    def plan(n: int, before: int) -> Answer:
+    def plan(n: int, before: int) -> Reply:
         now = anyio.current_time()
         first.append(now)
         since = now - first[0]
         if not fires(since):
-            return Answer(200, seconds=0.2)
+            return Reply(200, seconds=0.2)
         seconds = retry_after(since)
-        return Answer(429, seconds=0.05, headers={} if seconds is None else {"retry-after": f"{seconds:g}"})
+        return Reply(429, seconds=0.05, headers={} if seconds is None else {"retry-after": f"{seconds:g}"})
 
     return plan
 
 
 async def test_waiting_for_the_limiter_uses_up_no_deadline() -> None:
-    wire = Wire(lambda n, before: Answer(seconds=0.3))
+    wire = FakeTransport(lambda n, before: Reply(seconds=0.3))
     async with paced(wire, RateLimit(1, 1), deadline=0.5) as client:
         result = await client.trigger_many(Rows(60))
     assert len(result.accepted) == 60
@@ -64,7 +66,7 @@ async def test_waiting_for_the_limiter_uses_up_no_deadline() -> None:
 
 
 async def test_but_a_server_that_does_not_answer_does() -> None:
-    wire = Wire(lambda n, before: Answer(seconds=60 if n == 1 else 0))
+    wire = FakeTransport(lambda n, before: Reply(seconds=60 if n == 1 else 0))
     async with paced(wire, deadline=2.0, timeout=None) as client:
         began = anyio.current_time()
         result = await client.trigger_many(Rows(3))
@@ -75,7 +77,7 @@ async def test_but_a_server_that_does_not_answer_does() -> None:
 
 @pytest.mark.parametrize("retry_after", [2.0, 30.0, 59.0])
 async def test_a_429_with_a_long_retry_after_pauses_the_batch_and_then_it_carries_on(retry_after: float) -> None:
-    wire = Wire(throttling(lambda since: 3 <= since < 3 + retry_after, lambda since: retry_after))
+    wire = FakeTransport(throttling(lambda since: 3 <= since < 3 + retry_after, lambda since: retry_after))
     told = Told()
     async with paced(wire, deadline=1.0) as client:
         result = await client.trigger_many(Rows(200), on_outcome=told)
@@ -90,7 +92,7 @@ async def test_a_429_with_a_long_retry_after_pauses_the_batch_and_then_it_carrie
 @pytest.mark.parametrize("retry_after", [None, 0.0, 0.5, 3.0])
 async def test_a_server_that_throttles_for_a_while_burns_no_row(retry_after: float | None) -> None:
     """More than three 429s in a row for one row; they are no attempts of its own."""
-    wire = Wire(throttling(lambda since: 2 <= since < 17, lambda since: retry_after))
+    wire = FakeTransport(throttling(lambda since: 2 <= since < 17, lambda since: retry_after))
     async with paced(wire, deadline=1.0) as client:
         result = await client.trigger_many(Rows(150), max_concurrency=2)
     assert len(result.accepted) == 150
@@ -98,14 +100,14 @@ async def test_a_server_that_throttles_for_a_while_burns_no_row(retry_after: flo
 
 
 async def test_without_a_limiter_too() -> None:
-    wire = Wire(throttling(lambda since: 0 <= since < 12, lambda since: 1.0))
+    wire = FakeTransport(throttling(lambda since: 0 <= since < 12, lambda since: 1.0))
     async with client_over(wire, retry=RetryPolicy(), deadline=2.0) as client:
         result = await client.trigger_many(Rows(40))
     assert len(result.accepted) == 40
 
 
 async def test_a_server_that_throttles_for_ever_does_not_hold_a_batch_for_ever() -> None:
-    wire = Wire(lambda n, before: Answer(429, headers={"retry-after": "1"}))
+    wire = FakeTransport(lambda n, before: Reply(429, headers={"retry-after": "1"}))
     async with paced(wire) as client:
         result = await client.trigger_many(Rows(4))
     assert {type(outcome.error) for outcome in result} == {RateLimitedError}
@@ -115,14 +117,14 @@ async def test_a_server_that_throttles_for_ever_does_not_hold_a_batch_for_ever()
 
 @pytest.mark.parametrize("retry", [None, RetryPolicy(max_attempts=1)])
 async def test_who_wants_one_attempt_gets_one(retry: RetryPolicy | None) -> None:
-    wire = Wire(lambda n, before: Answer(429, headers={"retry-after": "1"}))
+    wire = FakeTransport(lambda n, before: Reply(429, headers={"retry-after": "1"}))
     async with paced(wire, retry=retry) as client:
         result = await client.trigger_many(Rows(4))
     assert {outcome.attempts for outcome in result} == {1}
 
 
 async def test_a_lone_trigger_counts_each_attempt() -> None:
-    wire = Wire(lambda n, before: Answer(429, headers={"retry-after": "1"}))
+    wire = FakeTransport(lambda n, before: Reply(429, headers={"retry-after": "1"}))
     async with paced(wire) as client:
         with pytest.raises(RateLimitedError) as caught:
             await client.trigger("pipedrive", "Deal Created", {"n": 0})
@@ -130,7 +132,7 @@ async def test_a_lone_trigger_counts_each_attempt() -> None:
 
 
 async def test_a_retry_after_beyond_the_limit_fails_those_that_met_it_and_pauses_the_rest() -> None:
-    wire = Wire(throttling(lambda since: 3 <= since < 50, lambda since: 300.0))
+    wire = FakeTransport(throttling(lambda since: 3 <= since < 50, lambda since: 300.0))
     async with paced(wire) as client:
         result = await client.trigger_many(Rows(200))
     assert {type(outcome.error) for outcome in result.failed} == {RateLimitedError}
@@ -139,7 +141,7 @@ async def test_a_retry_after_beyond_the_limit_fails_those_that_met_it_and_pauses
 
 
 async def test_or_is_waited_out_if_so_told() -> None:
-    wire = Wire(throttling(lambda since: 3 <= since < 300, lambda since: 300.0))
+    wire = FakeTransport(throttling(lambda since: 3 <= since < 300, lambda since: 300.0))
     policy = RetryPolicy(max_retry_after=None)
     async with paced(wire, retry=policy, limiter={"max_retry_after": None}) as client:
         result = await client.trigger_many(Rows(200))
@@ -150,7 +152,7 @@ async def test_or_is_waited_out_if_so_told() -> None:
 async def test_other_failures_count_as_ever() -> None:
     refused = httpx.ConnectError("refused")
     endings: list[int | Exception] = [refused, 429, refused, 429, 429, refused, 200]
-    wire = Wire(lambda n, before: Answer(endings[before], headers={"retry-after": "1"}))
+    wire = FakeTransport(lambda n, before: Reply(endings[before], headers={"retry-after": "1"}))
     async with paced(wire) as client:
         result = await client.trigger_many(Rows(1))
     assert isinstance(result[0].error, RefoldConnectionError)
@@ -159,7 +161,7 @@ async def test_other_failures_count_as_ever() -> None:
 
 async def test_a_declared_window_still_bounds_all_attempts() -> None:
     window = Idempotency(header="Idempotency-Key", window=10)
-    wire = Wire(lambda n, before: Answer(429, headers={"retry-after": "9"}))
+    wire = FakeTransport(lambda n, before: Reply(429, headers={"retry-after": "9"}))
     async with paced(wire, idempotency=window) as client:
         result = await client.trigger_many(Rows(2))
     assert {outcome.attempts for outcome in result} == {1}, "8 seconds of the window are not 9"
@@ -191,7 +193,7 @@ def test_whatever_the_pauses_no_row_is_burnt(
         return None if announced[start] is None else end - since
 
     async def main() -> None:
-        wire = Wire(throttling(throttled, retry_after))
+        wire = FakeTransport(throttling(throttled, retry_after))
         ended: list[Outcome] = []
         async with paced(wire, deadline=1.0) as client:
             async with client.trigger_stream(Rows(150), max_concurrency=concurrency) as outcomes:

@@ -26,7 +26,7 @@ import trustme
 import uvloop
 from attrs import define, field, frozen
 
-from tests.wire.servers import serving
+from tests.fakes.server import serving
 from tests.wire.storm import Storm, echoing
 from tests.wire.wire import NOTHING, make_wire, open_sockets, settled, state_of
 

@@ -21,7 +21,8 @@ import pytest
 
 from refold_async import ConfigurationError, Delivery, RefoldClient
 from refold_async.testing import MockRefold
-from tests.support import ending, scripted
+from tests.fakes.server import serving
+from tests.support import ending
 
 PROGRAM = [sys.executable, "-c", "from refold_async.cli import main; main()"]
 NOWHERE = "https://127.0.0.1:9"
@@ -59,7 +60,7 @@ def test_a_port_of_the_environment_that_cannot_be_is_refused_by_the_variables_na
 @pytest.mark.asyncio
 @pytest.mark.parametrize("tail", ["/?", "?", "/#", "#", "/backend/?", "/?#"])
 async def test_an_empty_query_or_fragment_reaches_no_path(tail: str) -> None:
-    async with scripted() as server:
+    async with serving() as server:
         with contextlib.suppress(ConfigurationError):  # which is as good as leaving it out
             async with RefoldClient(base_url=server.url + tail, **GIVEN) as client:
                 await client.trigger("slack", "E")

@@ -17,7 +17,9 @@ import pytest
 from refold_async import Delivery, Idempotency, RefoldClient, RefoldError, Trigger, UnexpectedResponseError
 from refold_async.hooks import HookEvent
 from refold_async.testing import Fault, MockRefold
-from tests.support import FIRED, FIRED_ANSWER, QUICK, ending, scripted
+from tests.fakes.server import FIRED_ANSWER, once, serving
+from tests.fakes.transport import FIRED
+from tests.support import QUICK, ending
 
 pytestmark = pytest.mark.asyncio
 
@@ -76,7 +78,7 @@ async def exercise(client: RefoldClient) -> None:
 
 async def sent_by(options: dict[str, Any], before: Any = unwatched, after: Any = unwatched) -> list[bytes]:
     """Record what is sent; the watcher is installed before the client is made, or once it was used."""
-    async with scripted(COOKIE) as server:
+    async with serving(COOKIE) as server:
         url = f"http://refold.test:{server.url.rsplit(':', 1)[1]}"
         with before():
             async with RefoldClient(
@@ -114,7 +116,7 @@ async def test_a_cookie_that_one_answer_set_goes_out_with_no_other_call(watcher:
 @pytest.mark.not_yet(11)
 async def test_a_cookie_set_for_one_call_of_the_session_does_not_travel_with_triggers() -> None:
     """`client.session` is there for other calls; what they bring home stays there."""
-    async with scripted(COOKIE) as server:
+    async with serving(COOKIE) as server:
         async with RefoldClient(api_key="tk_1", linked_account_id="a", base_url=server.url, retry=None) as client:
             await client.session.get("/other")
             await client.trigger("slack", "E")
@@ -139,11 +141,7 @@ SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection:
 async def test_an_answer_that_is_not_one_is_ambiguous(answer: bytes, wire: Any) -> None:
     """An unasked-for 101, and statuses outside 200 to 599, say nothing of the event."""
 
-    async def answer_and_close(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(answer)
-        writer.close()
-
-    async with scripted(answer_and_close) as server:
+    async with serving(once(answer)) as server:
         async with RefoldClient(
             api_key="tk_1", linked_account_id="a", base_url=server.url, retry=QUICK, timeout=1, transport=wire
         ) as client:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,7 +11,8 @@ import pytest
 
 from refold_async import Delivery, Receipt, RefoldClient, RefoldError
 from refold_async.testing import Fault, MockRefold
-from tests.support import QUICK, ending, scripted
+from tests.fakes.server import hang_up, serving
+from tests.support import QUICK, ending
 
 pytestmark = pytest.mark.asyncio
 
@@ -32,17 +32,13 @@ async def client_with(server: MockRefold, **session: Any) -> AsyncIterator[Refol
             yield client
 
 
-async def hang_up(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.close()
-
-
 @pytest.mark.not_yet(1, but="hang-up")
 @pytest.mark.parametrize("answer", [BUSY, DENIED, BROKEN, hang_up], ids=["503", "401", "500", "hang-up"])
 @pytest.mark.parametrize("same_session", [True, False])
 async def test_a_response_hook_whose_own_request_fails_does_not_undo_the_200(
     server: MockRefold, answer: Any, same_session: bool
 ) -> None:
-    async with scripted(answer) as audit:
+    async with serving(answer) as audit:
 
         async def report(response: httpx.Response) -> None:
             if response.request.url.host == "127.0.0.1" and str(response.request.url).startswith(server.url):
@@ -64,7 +60,7 @@ async def test_a_response_hook_whose_own_request_succeeds_does_not_turn_a_reject
     server: MockRefold,
 ) -> None:
     server.plan(lambda entry: Fault.answer(404))
-    async with scripted() as audit:
+    async with serving() as audit:
 
         async def report(response: httpx.Response) -> None:
             if str(response.request.url).startswith(server.url):
@@ -81,7 +77,7 @@ async def test_a_response_hook_whose_own_request_succeeds_does_not_turn_a_reject
 async def test_a_request_hook_that_fails_before_the_trigger_is_written_means_not_sent(
     server: MockRefold, answer: Any
 ) -> None:
-    async with scripted(answer) as audit:
+    async with serving(answer) as audit:
 
         async def announce(request: httpx.Request) -> None:
             if str(request.url).startswith(server.url):
@@ -96,7 +92,7 @@ async def test_a_request_hook_that_fails_before_the_trigger_is_written_means_not
 async def test_a_request_hook_whose_own_request_succeeds_is_not_evidence_that_the_trigger_was_sent(
     server: MockRefold,
 ) -> None:
-    async with scripted() as audit:
+    async with serving() as audit:
 
         async def announce(request: httpx.Request) -> None:
             if str(request.url).startswith(server.url):
@@ -183,7 +179,7 @@ class Token(httpx.Auth):
 @pytest.mark.not_yet(1, but="hang-up")
 @pytest.mark.parametrize("answer", [BUSY, DENIED, BROKEN, hang_up], ids=["503", "401", "500", "hang-up"])
 async def test_an_auth_flow_that_ends_before_its_token_came_has_sent_nothing(server: MockRefold, answer: Any) -> None:
-    async with scripted(answer) as issuer:
+    async with serving(answer) as issuer:
         async with client_with(server, auth=Token(issuer.url, goes_on=False)) as client:
             got = await ending(client.trigger("slack", "E", {"id": 1}))
     assert got.delivery is NOT_SENT
@@ -196,7 +192,7 @@ async def test_an_auth_flow_whose_token_request_ends_the_flow_with_a_200_has_sen
         def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
             yield httpx.Request("POST", issuer.url)
 
-    async with scripted(FINE) as issuer:
+    async with serving(FINE) as issuer:
         async with client_with(server, auth=OnlyToken()) as client:
             got = await ending(client.trigger("slack", "E", {"id": 1}))
     assert got.delivery is NOT_SENT
@@ -204,7 +200,7 @@ async def test_an_auth_flow_whose_token_request_ends_the_flow_with_a_200_has_sen
 
 
 async def test_a_token_that_came_is_not_evidence_that_the_trigger_was_sent(server: MockRefold) -> None:
-    async with scripted(FINE) as issuer:
+    async with serving(FINE) as issuer:
         async with client_with(server, auth=Token(issuer.url, goes_on=True)) as client:
             server.refuse()
             got = await ending(client.trigger("slack", "E", {"id": 1}))
@@ -215,7 +211,7 @@ async def test_a_token_service_that_failed_does_not_speak_for_the_trigger_that_w
     server: MockRefold,
 ) -> None:
     server.plan(lambda entry: Fault.close_after_firing())
-    async with scripted(BUSY) as issuer:
+    async with serving(BUSY) as issuer:
         async with client_with(server, auth=Token(issuer.url, goes_on=True)) as client:
             got = await ending(client.trigger("slack", "E", {"id": 1}))
     assert (got.delivery, got.attempts) == (AMBIGUOUS, 1)

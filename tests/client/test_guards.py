@@ -15,7 +15,8 @@ import trio
 
 from refold_async import ConfigurationError, Delivery, RateLimit, RefoldClient, RefoldError
 from refold_async.testing import Fault, MockRefold
-from tests.support import abandons_sockets, answering, fired
+from tests.fakes.transport import FakeTransport, fired
+from tests.support import abandons_sockets
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 forks = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
@@ -196,7 +197,8 @@ def test_a_client_that_was_used_before_a_fork_is_refused_in_the_child(server: Mo
 @pytest.mark.not_yet(8)
 def test_an_injected_mock_transport_is_refused_on_its_second_loop_too() -> None:
     """It has no sockets, but nobody can know that."""
-    transport, seen = answering(fired())
+    transport = FakeTransport.answering(fired())
+    seen = transport.requests
     client = RefoldClient(api_key="k", linked_account_id="a", transport=transport)
 
     async def fire() -> None:

@@ -11,7 +11,9 @@ from refold_async import Delivery, PacingTimeoutError, RateLimit, RefoldError, R
 from refold_async.policies.retry_after import parse_retry_after
 from refold_async.policies.verdict import FailureKind, Verdict
 from refold_async.testing import Fault, MockRefold
-from tests.batch.support import BACKENDS, Answer, Wire, client_over, run, trigger
+from tests.batch.support import trigger
+from tests.fakes.clock import BACKENDS, run
+from tests.fakes.transport import FakeTransport, Reply, client_over
 from tests.support import ending
 
 YEAR = 365 * 86400
@@ -57,7 +59,7 @@ def test_jitter_does_not_lift_a_hint_past_the_longest_that_is_waited_out() -> No
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_429_whose_hint_is_zero_is_retried_after_a_backoff(backend: str, hint: str) -> None:
     async def main() -> None:
-        wire = Wire(lambda n, before: Answer(429 if before < 2 else 200, headers={"Retry-After": hint}))
+        wire = FakeTransport(lambda n, before: Reply(429 if before < 2 else 200, headers={"Retry-After": hint}))
         async with client_over(wire, retry=RetryPolicy()) as client:
             began = anyio.current_time()
             assert (await client.trigger("slack", "E", {"n": 1})).attempts == 3
@@ -72,7 +74,7 @@ def test_a_batch_against_429s_that_ask_for_no_wait_does_not_hammer(backend: str)
     """Each row waits between its attempts, up to a second and more; the dice are many, so that chance plays no part."""
 
     async def main() -> None:
-        wire = Wire(lambda n, before: Answer(429, headers={"Retry-After": "0"}))
+        wire = FakeTransport(lambda n, before: Reply(429, headers={"Retry-After": "0"}))
         async with client_over(wire, retry=RetryPolicy()) as client:
             await client.trigger_many(trigger(n) for n in range(20))
         waited = sum(spans[-1][0] - spans[0][0] for spans in wire.spans.values())
@@ -88,7 +90,7 @@ def test_retries_of_a_batch_against_503s_stay_within_the_budget(backend: str, hi
     """A fifth of 200 calls, one a second, and what the budget holds at the start; not 22 repeats of each row."""
 
     async def main() -> None:
-        wire = Wire(lambda n, before: Answer(503, headers={"Retry-After": hint}))
+        wire = FakeTransport(lambda n, before: Reply(503, headers={"Retry-After": hint}))
         async with client_over(wire, retry=RetryPolicy()) as client:
             began = anyio.current_time()
             result = await client.trigger_many(trigger(n) for n in range(200))

@@ -25,7 +25,8 @@ from refold_async import (
 from refold_async.hooks import HookEvent, RetryScheduled
 from refold_async.limiters import MemoryRateLimiter
 from refold_async.testing import Fault, MockRefold
-from tests.support import abandons_sockets, answering, fired
+from tests.fakes.transport import FakeTransport, fired
+from tests.support import abandons_sockets
 
 
 async def arrived(server: MockRefold, count: int) -> None:
@@ -143,7 +144,7 @@ async def test_a_view_closes_nothing(server: MockRefold) -> None:
 
 @pytest.mark.asyncio
 async def test_the_callers_own_session_is_not_closed() -> None:
-    transport, _ = answering(fired())
+    transport = FakeTransport.answering(fired())
     async with httpx.AsyncClient(transport=transport) as session:
         async with RefoldClient(api_key="k", linked_account_id="a", http_client=session) as client:
             await client.trigger("slack", "E")
@@ -226,7 +227,7 @@ def test_from_asyncio_to_trio_and_back(server: MockRefold) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_child_gets_an_error_and_not_a_hang() -> None:
-    transport, _ = answering(fired())
+    transport = FakeTransport.answering(fired())
     client = RefoldClient(api_key="k", linked_account_id="a", transport=transport)
     in_a_loop(lambda: client.trigger("slack", "E"))
     read, write = os.pipe()

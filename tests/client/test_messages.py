@@ -19,7 +19,8 @@ import trustme
 
 from refold_async import ConfigurationError, Delivery, InvalidTriggerError, RefoldClient, RefoldError
 from refold_async.testing import Fault, MockRefold
-from tests.support import ending, scripted
+from tests.fakes.server import serving
+from tests.support import ending
 
 pytestmark = pytest.mark.asyncio
 
@@ -101,7 +102,7 @@ async def test_a_certificate_of_an_unknown_authority_is_said_to_be_one(wire: Any
 
 @pytest.mark.not_yet(15)
 async def test_a_port_that_speaks_plain_http_is_said_to(wire: Any) -> None:
-    async with scripted() as server:
+    async with serving() as server:
         error = await error_of(server.url.replace("http://", "https://"), transport=wire)
     assert error.delivery is NOT_SENT
     assert "certificate" not in str(error)
@@ -160,15 +161,13 @@ async def test_a_dead_proxy_is_named_as_the_proxy(scheme: str) -> None:
     assert f"127.0.0.1:{port}" in str(error)
 
 
-async def refuse_connect(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
-    await writer.drain()
+REFUSAL = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
 
 
 @pytest.mark.not_yet(15, but="https")
 @pytest.mark.parametrize(("scheme", "verdict"), [("http", REJECTED), ("https", NOT_SENT)])
 async def test_a_407_is_said_to_come_from_the_proxy(scheme: str, verdict: Delivery) -> None:
-    async with scripted(refuse_connect) as proxy:
+    async with serving(REFUSAL) as proxy:
         error = await error_of(f"{scheme}://refold.test", proxy=proxy.url)
     assert error.delivery is verdict
     assert "proxy" in str(error)

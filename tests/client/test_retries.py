@@ -19,7 +19,8 @@ from refold_async import (
 )
 from refold_async.hooks import RetryScheduled
 from refold_async.testing import Dedupe, Fault, MockRefold
-from tests.support import QUICK, answering, fired
+from tests.fakes.transport import FakeTransport, fired
+from tests.support import QUICK
 
 pytestmark = pytest.mark.asyncio
 
@@ -69,7 +70,8 @@ async def test_a_key_that_a_failed_call_has_claimed_is_marked() -> None:
 
 
 async def test_a_field_of_the_payload_as_the_key() -> None:
-    transport, seen = answering(httpx.Response(500), fired())
+    transport = FakeTransport.answering(httpx.Response(500), fired())
+    seen = transport.requests
     client = RefoldClient(
         api_key="k",
         linked_account_id="a",
@@ -91,7 +93,8 @@ async def test_a_field_of_the_payload_as_the_key() -> None:
 
 
 async def test_without_a_declaration_a_key_proves_nothing() -> None:
-    transport, seen = answering(httpx.Response(500))
+    transport = FakeTransport.answering(httpx.Response(500))
+    seen = transport.requests
     client = RefoldClient(api_key="k", linked_account_id="a", transport=transport, retry=QUICK)
     with pytest.raises(ServerError) as caught:
         await client.trigger("slack", "E", idempotency_key="k-1")
@@ -101,7 +104,8 @@ async def test_without_a_declaration_a_key_proves_nothing() -> None:
 
 
 async def test_at_least_once_is_an_explicit_choice() -> None:
-    transport, seen = answering(httpx.Response(500), fired())
+    transport = FakeTransport.answering(httpx.Response(500), fired())
+    seen = transport.requests
     policy = RetryPolicy(base_delay=0.001, retry_ambiguous=True)
     client = RefoldClient(api_key="k", linked_account_id="a", transport=transport, retry=policy)
     receipt = await client.trigger("slack", "E")
@@ -110,7 +114,8 @@ async def test_at_least_once_is_an_explicit_choice() -> None:
 
 
 async def test_all_attempts_end_within_the_window() -> None:
-    transport, seen = answering(httpx.Response(429, headers={"Retry-After": "2"}))
+    transport = FakeTransport.answering(httpx.Response(429, headers={"Retry-After": "2"}))
+    seen = transport.requests
     client = RefoldClient(
         api_key="k",
         linked_account_id="a",
@@ -126,7 +131,8 @@ async def test_all_attempts_end_within_the_window() -> None:
 
 @pytest.mark.parametrize(("retry_after", "attempts"), [("61", 1), ("1e3", 3), ("-1", 3), ("nan", 3), ("junk", 3)])
 async def test_a_retry_after_that_is_too_long_fails_now(retry_after: str, attempts: int) -> None:
-    transport, seen = answering(httpx.Response(429, headers={"Retry-After": retry_after}))
+    transport = FakeTransport.answering(httpx.Response(429, headers={"Retry-After": retry_after}))
+    seen = transport.requests
     client = RefoldClient(
         api_key="k", linked_account_id="a", transport=transport, rate_limit=None, retry=QUICK, deadline=None
     )
@@ -138,7 +144,8 @@ async def test_a_retry_after_that_is_too_long_fails_now(retry_after: str, attemp
 
 
 async def test_retries_can_be_turned_off_for_one_call_or_a_view() -> None:
-    transport, seen = answering(httpx.ConnectError("refused"))
+    transport = FakeTransport.answering(httpx.ConnectError("refused"))
+    seen = transport.requests
     client = RefoldClient(api_key="k", linked_account_id="a", transport=transport, retry=QUICK)
 
     async def attempts(view: RefoldClient, **options: Any) -> int:
@@ -155,7 +162,8 @@ async def test_retries_can_be_turned_off_for_one_call_or_a_view() -> None:
 
 
 async def test_an_outage_spends_the_budget_and_then_calls_fail_at_once() -> None:
-    transport, seen = answering(httpx.ConnectError("refused"))
+    transport = FakeTransport.answering(httpx.ConnectError("refused"))
+    seen = transport.requests
     delays: list[float] = []
 
     def watch(event: object) -> None:
@@ -176,7 +184,8 @@ async def test_an_outage_spends_the_budget_and_then_calls_fail_at_once() -> None
 
 async def test_waiting_out_a_429_does_not_spend_the_budget() -> None:
     answers = [httpx.Response(429, headers={"Retry-After": "0"}), fired()] * 40
-    transport, seen = answering(*answers)
+    transport = FakeTransport.answering(*answers)
+    seen = transport.requests
     client = RefoldClient(api_key="k", linked_account_id="a", transport=transport, retry=QUICK, rate_limit=None)
     for _ in range(40):  # and the 80 answers give back their places among 50
         assert (await client.trigger("slack", "E")).attempts == 2

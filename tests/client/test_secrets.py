@@ -14,7 +14,9 @@ import pytest
 from refold_async import ConfigurationError, RefoldClient, RefoldError
 from refold_async._credentials import Credential
 from refold_async.testing import Fault, MockRefold
-from tests.support import QUICK, answering, scripted
+from tests.fakes.server import serving
+from tests.fakes.transport import FakeTransport
+from tests.support import QUICK
 
 pytestmark = pytest.mark.asyncio
 
@@ -121,7 +123,7 @@ async def test_nothing_of_a_failed_call_shows_it(
 async def test_a_receipt_of_a_server_that_echoes_the_key() -> None:
     body = b'{"message":"hello ' + KEY.encode() + b'"}'
     answer = b"HTTP/1.1 200 OK\r\nx-request-id: " + KEY.encode() + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-    async with scripted(answer) as server:
+    async with serving(answer) as server:
         async with RefoldClient(api_key=KEY, linked_account_id="a", base_url=server.url) as client:
             receipt = await client.trigger("slack", "E")
     assert KEY not in f"{receipt!r} {receipt.raw!r} {receipt.message} {receipt.request_id}"
@@ -132,7 +134,7 @@ async def test_a_hook_that_raises_for_status_keeps_no_key_in_its_error() -> None
     async def raise_for_status(response: httpx.Response) -> None:
         response.raise_for_status()
 
-    async with scripted(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n") as server:
+    async with serving(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n") as server:
         async with httpx.AsyncClient(event_hooks={"response": [raise_for_status]}) as session:
             async with RefoldClient(
                 api_key=KEY, linked_account_id="a", base_url=server.url, http_client=session
@@ -148,7 +150,8 @@ async def test_a_credential_callable_that_fails(caplog: pytest.LogCaptureFixture
     def fail() -> str:
         raise KeyError("vault")
 
-    transport, seen = answering(httpx.Response(200))
+    transport = FakeTransport.answering(httpx.Response(200))
+    seen = transport.requests
     for source, words in ((fail, "raised KeyError"), (lambda: "", "blank"), (lambda: f"{KEY}\n{KEY}", "pasted whole")):
         client = RefoldClient(api_key=source, linked_account_id="a", transport=transport, retry=QUICK)
         with pytest.raises(ConfigurationError, match=words) as caught:

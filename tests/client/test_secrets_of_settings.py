@@ -12,7 +12,8 @@ import pytest
 from refold_async import RefoldClient, RefoldError
 from refold_async.testing import Fault, MockRefold
 from tests.client.test_secrets import everything, spill
-from tests.support import QUICK, ending, scripted
+from tests.fakes.server import serving
+from tests.support import QUICK, ending
 
 KEY = "tk_SECRET_0123456789"
 PASSWORD = "PROXY-password-42"
@@ -115,7 +116,7 @@ async def test_a_rotated_key_that_the_server_echoes_later_is_redacted(caplog: py
 async def test_a_key_of_an_earlier_call_that_the_server_echoes_is_redacted_in_a_receipt() -> None:
     body = f'{{"message":"was {OLD}, is {NEW}"}}'.encode()
     answer = b"HTTP/1.1 200 OK\r\nx-request-id: " + OLD.encode() + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body
-    async with scripted(answer) as server:
+    async with serving(answer) as server:
         async with RefoldClient(
             api_key=rotating(OLD, NEW), linked_account_id="a", base_url=server.url, rate_limit=None
         ) as client:
@@ -150,7 +151,7 @@ async def test_a_proxys_password_is_shown_nowhere(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
-    async with scripted(refusal) as proxy:
+    async with serving(refusal) as proxy:
         url = proxy.url.replace("://", f"://user:{PASSWORD}@")
         options: dict[str, Any] = {}
         if given == "environment":

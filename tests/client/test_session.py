@@ -14,7 +14,8 @@ import respx
 from refold_async import ConfigurationError, Delivery, NotFoundError, RefoldClient, RefoldConnectionError
 from refold_async.testing import Fault, MockRefold
 from refold_async.transports import PoolTransport
-from tests.support import FIRED_ANSWER, answering, fired, scripted
+from tests.fakes.server import FIRED_ANSWER, hang_up, once, serving
+from tests.fakes.transport import FakeTransport, fired
 
 pytestmark = pytest.mark.asyncio
 
@@ -47,7 +48,8 @@ async def test_respx_before_the_client_is_made(using: str) -> None:
 
 
 async def test_a_mock_transport_takes_the_place_of_the_wire() -> None:
-    transport, seen = answering(fired())
+    transport = FakeTransport.answering(fired())
+    seen = transport.requests
     async with RefoldClient(api_key="tk_1", linked_account_id="a", transport=transport) as client:
         await client.trigger("slack", "E")
     assert [str(request.url) for request in seen] == [URL]
@@ -120,7 +122,7 @@ async def test_the_callers_auth_holds(server: MockRefold) -> None:
 
 async def test_redirects_stay_off_even_where_the_session_follows_them() -> None:
     answer = b"HTTP/1.1 307 Temporary Redirect\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
-    async with scripted(answer) as server:
+    async with serving(answer) as server:
         async with httpx.AsyncClient(follow_redirects=True) as session:
             async with RefoldClient(
                 api_key="tk_1", linked_account_id="a", base_url=server.url, http_client=session
@@ -132,7 +134,7 @@ async def test_redirects_stay_off_even_where_the_session_follows_them() -> None:
 
 
 async def test_a_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with scripted() as proxy:
+    async with serving() as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         async with RefoldClient(api_key="tk_1", linked_account_id="a", base_url="http://refold.test") as client:
             await client.trigger("slack", "E")
@@ -142,20 +144,10 @@ async def test_a_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
 async def test_a_proxy_that_tunnels_is_no_evidence_of_sending() -> None:
     """A CONNECT carries nothing of ours: what fails after it has not been sent."""
 
-    async def refuse(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
-        await writer.drain()
-
-    async def drop(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.close()
-
-    async def drop_in_handshake(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        await writer.drain()
-        writer.close()
-
-    for script in (refuse, drop, drop_in_handshake):
-        async with scripted(script) as proxy:
+    refusal = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"
+    drop_in_handshake = once(b"HTTP/1.1 200 Connection established\r\n\r\n")
+    for script in (refusal, hang_up, drop_in_handshake):
+        async with serving(script) as proxy:
             async with RefoldClient(
                 api_key="tk_1", linked_account_id="a", base_url="https://refold.test", proxy=proxy.url, retry=None
             ) as client:
@@ -182,7 +174,7 @@ async def test_a_users_own_trace_is_called_too() -> None:
     async def add_trace(request: httpx.Request) -> None:
         request.extensions["trace"] = trace
 
-    async with scripted(FIRED_ANSWER) as server:
+    async with serving(FIRED_ANSWER) as server:
         async with httpx.AsyncClient(event_hooks={"request": [add_trace]}) as session:
             async with RefoldClient(
                 api_key="tk_1", linked_account_id="a", base_url=server.url, http_client=session

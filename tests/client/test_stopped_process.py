@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import selectors
 import signal
 import sys
 import time
@@ -20,56 +19,8 @@ import pytest
 
 from refold_async import Delivery, Trigger
 from refold_async.testing import Entry, Fault, MockRefold
+from tests.fakes.clock import StoppedLoop
 from tests.support import ending
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    """Whether it holds within ten seconds; what led to it has a moment to reach the sockets."""
-    for _ in range(1000):
-        if condition():
-            time.sleep(0.05)
-            return True
-        time.sleep(0.01)
-    return False
-
-
-class _Selector(selectors.DefaultSelector):
-    """Stands still when told to: waits until there is something to read, and then reports that there is nothing."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stands_still = False
-        self.until: Callable[[], bool] = lambda: True
-        self.lost_seconds = 0.0
-
-    def select(self, timeout: float | None = None) -> Any:
-        end = None if timeout is None else time.monotonic() + timeout
-        while True:
-            left = 0.005 if end is None else max(0.0, min(0.005, end - time.monotonic()))
-            events = super().select(left)
-            if self.stands_still:
-                self.stands_still = False
-                if super().select(10) and eventually(self.until):
-                    self.lost_seconds += 12.0
-                    return []
-            if events or (end is not None and time.monotonic() >= end):
-                return events
-
-
-class StoppedLoop(asyncio.SelectorEventLoop):
-    """A loop whose process may be stopped for 12 seconds, which take no time."""
-
-    def __init__(self) -> None:
-        self._looking = _Selector()
-        super().__init__(self._looking)
-
-    def time(self) -> float:
-        return super().time() + self._looking.lost_seconds
-
-    def stand_still(self, until: Callable[[], bool] = lambda: True) -> None:
-        """Stop at the next look at the sockets, and until something holds; may be called from any thread."""
-        self._looking.until = until
-        self._looking.stands_still = True
 
 
 def run(main: Callable[[StoppedLoop], Coroutine[Any, Any, None]]) -> None:

@@ -14,7 +14,9 @@ from refold_async.policies.budget import RetryBudget
 from refold_async.testing import Fault, MockRefold
 from refold_async.transports import ConcurrencyTransport, RateLimitTransport, RetryTransport
 from refold_async.transports._slots import Slots
-from tests.support import QUICK, VirtualTime, answering, fired
+from tests.fakes.clock import VirtualTime
+from tests.fakes.transport import FakeTransport, fired
+from tests.support import QUICK
 
 pytestmark = pytest.mark.asyncio
 
@@ -38,7 +40,10 @@ class Delays:
 
 async def test_retry_alone() -> None:
     delays = Delays()
-    transport, seen = answering(httpx.ConnectError("x"), httpx.Response(429, headers={"Retry-After": "7"}), fired())
+    transport = FakeTransport.answering(
+        httpx.ConnectError("x"), httpx.Response(429, headers={"Retry-After": "7"}), fired()
+    )
+    seen = transport.requests
     retrying = RetryTransport(transport, random=lambda: 0.5, clock=delays, sleep=delays.sleep)
     async with httpx.AsyncClient(transport=retrying) as session:
         response = await session.post(URL, json={"a": 1})
@@ -52,7 +57,8 @@ async def test_retry_alone() -> None:
 async def test_only_idempotent_methods_repeat_what_may_have_happened(
     method: str, tries: int, answer: httpx.Response | Exception
 ) -> None:
-    transport, seen = answering(answer)
+    transport = FakeTransport.answering(answer)
+    seen = transport.requests
     async with httpx.AsyncClient(transport=RetryTransport(transport, policy=QUICK)) as session:
         if isinstance(answer, httpx.Response):
             assert (await session.request(method, URL)).status_code == 500
@@ -66,7 +72,8 @@ async def test_a_policy_for_one_request_and_a_stream_that_cannot_be_repeated() -
     async def stream() -> AsyncIterator[bytes]:
         yield b"once"
 
-    transport, seen = answering(httpx.ConnectError("x"))
+    transport = FakeTransport.answering(httpx.ConnectError("x"))
+    seen = transport.requests
     async with httpx.AsyncClient(transport=RetryTransport(transport, policy=QUICK)) as session:
         for options in ({"extensions": {"retry": None}}, {"content": stream()}):
             seen.clear()
@@ -76,7 +83,8 @@ async def test_a_policy_for_one_request_and_a_stream_that_cannot_be_repeated() -
 
 
 async def test_a_budget_of_ones_own() -> None:
-    transport, seen = answering(httpx.ConnectError("x"))
+    transport = FakeTransport.answering(httpx.ConnectError("x"))
+    seen = transport.requests
     budget = RetryBudget(ratio=0, per_second=0)
     async with httpx.AsyncClient(transport=RetryTransport(transport, policy=QUICK, budget=budget)) as session:
         with pytest.raises(httpx.ConnectError):
@@ -85,7 +93,8 @@ async def test_a_budget_of_ones_own() -> None:
 
 
 async def test_what_is_not_of_httpx_passes_through() -> None:
-    transport, seen = answering(KeyError("foreign"))
+    transport = FakeTransport.answering(KeyError("foreign"))
+    seen = transport.requests
     async with httpx.AsyncClient(transport=RetryTransport(transport, policy=QUICK)) as session:
         with pytest.raises(KeyError):
             await session.get(URL)
@@ -129,7 +138,7 @@ async def test_concurrency_alone() -> None:
 
 
 async def test_a_failed_request_gives_its_place_back() -> None:
-    transport, _ = answering(httpx.ReadError("x"))
+    transport = FakeTransport.answering(httpx.ReadError("x"))
     bounded = ConcurrencyTransport(transport, max_concurrency=1)
     async with httpx.AsyncClient(transport=bounded) as session:
         for _ in range(3):
@@ -144,7 +153,8 @@ async def test_rate_limit_alone_paces_and_pauses() -> None:
     from refold_async.limiters import MemoryRateLimiter
 
     time = VirtualTime()
-    transport, seen = answering(httpx.Response(429, headers={"Retry-After": "30"}), fired())
+    transport = FakeTransport.answering(httpx.Response(429, headers={"Retry-After": "30"}), fired())
+    seen = transport.requests
     limiter = MemoryRateLimiter(RateLimit(10, 2), clock=time, sleep=time.sleep)
     async with httpx.AsyncClient(transport=RateLimitTransport(transport, limiter=limiter)) as session:
         assert (await session.get(URL)).status_code == 429
@@ -157,7 +167,8 @@ async def test_rate_limit_alone_paces_and_pauses() -> None:
 
 
 async def test_rate_limit_takes_a_plain_limit_or_none() -> None:
-    transport, seen = answering(fired())
+    transport = FakeTransport.answering(fired())
+    seen = transport.requests
     for limit in (RateLimit(20, 5), None):
         async with httpx.AsyncClient(transport=RateLimitTransport(transport, limiter=limit)) as session:
             await session.get(URL)

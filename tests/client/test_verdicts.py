@@ -34,7 +34,9 @@ from refold_async import (
 )
 from refold_async.hooks import CallFinished
 from refold_async.testing import Fault, MockRefold
-from tests.support import FIRED, QUICK, answering, fired, scripted
+from tests.fakes.server import Peer, serving
+from tests.fakes.transport import FIRED, FakeTransport, fired
+from tests.support import QUICK
 
 pytestmark = pytest.mark.asyncio
 
@@ -116,7 +118,7 @@ async def test_a_success_whose_body_breaks_off_is_accepted(server: MockRefold, f
 
 
 async def test_an_error_status_whose_body_breaks_off_keeps_its_meaning() -> None:
-    async with scripted(b"HTTP/1.1 404 Not Found\r\nContent-Length: 100\r\n\r\nhalf") as server:
+    async with serving(b"HTTP/1.1 404 Not Found\r\nContent-Length: 100\r\n\r\nhalf") as server:
         async with RefoldClient(api_key="k", linked_account_id="a", base_url=server.url, timeout=0.2) as client:
             error = await refused(client)
     assert isinstance(error, NotFoundError)
@@ -153,15 +155,15 @@ async def test_a_bomb_is_not_inflated(server: MockRefold) -> None:
 async def test_an_endless_answer_is_read_up_to_a_megabyte() -> None:
     sent = 0
 
-    async def pour(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def pour(peer: Peer) -> None:
         nonlocal sent
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{")
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{")
         while True:
-            writer.write(b" " * 65536)
-            await writer.drain()
+            await peer.send(b" " * 65536)
             sent += 65536
 
-    async with scripted(pour) as server:
+    async with serving(pour) as server:
         async with RefoldClient(api_key="k", linked_account_id="a", base_url=server.url) as client:
             receipt = await client.trigger("pipedrive", "Deal Created")
     assert receipt.delivery is ACCEPTED, "a status, once seen, decides"
@@ -264,7 +266,7 @@ async def test_the_verdict_over_several_attempts(server: MockRefold) -> None:
     ids=lambda value: type(value).__name__,
 )
 async def test_an_injected_transport_without_evidence(raised: Exception, verdict: Delivery) -> None:
-    transport, _ = answering(raised)
+    transport = FakeTransport.answering(raised)
     client = RefoldClient(api_key="k", linked_account_id="a", transport=transport, retry=None)
     error = await refused(client)
     assert (error.delivery, error.attempts) == (verdict, 1)
@@ -345,7 +347,7 @@ async def test_cancelled_while_the_body_stalls_is_told_as_accepted(server: MockR
 
 async def test_a_policy_may_read_statuses_otherwise() -> None:
     policy = RetryPolicy(classify=lambda status, headers: AMBIGUOUS if status == 409 else None)
-    transport, _ = answering(httpx.Response(409), httpx.Response(404))
+    transport = FakeTransport.answering(httpx.Response(409), httpx.Response(404))
     client = RefoldClient(api_key="k", linked_account_id="a", transport=transport, retry=policy)
     assert (await refused(client)).delivery is AMBIGUOUS
     assert (await refused(client)).delivery is REJECTED
@@ -364,7 +366,9 @@ async def test_what_an_error_tells(server: MockRefold) -> None:
 
 
 async def test_what_a_receipt_tells() -> None:
-    transport, _ = answering(httpx.Response(202, json={"message": "ok"}, headers={"x-request-id": "r-2"}), fired())
+    transport = FakeTransport.answering(
+        httpx.Response(202, json={"message": "ok"}, headers={"x-request-id": "r-2"}), fired()
+    )
     client = RefoldClient(
         api_key="k", linked_account_id="a", transport=transport, idempotency=Idempotency(header="Idempotency-Key")
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from tests.wire.servers import BODY, OK
+from tests.fakes.server import BODY, OK
 
 _200 = b"HTTP/1.1 200 OK\r\n"
 _FIVE = b"Content-Length: 5\r\n\r\n" + BODY

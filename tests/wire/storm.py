@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from attrs import define, field
 
-from tests.wire.servers import Peer, Received
+from tests.fakes.server import Peer, Received
 from tests.wire.wire import GUARD, Answer, outcome, request_of, turns
 
 HONEST = ["length", "chunked", "informational", "split"]

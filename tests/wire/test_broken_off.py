@@ -7,10 +7,10 @@ import asyncio
 import httpx
 import pytest
 
+from tests.fakes.server import Peer, once, serving
 from tests.wire.conftest import MakeTransport, on_asyncio
 from tests.wire.corpus import SAMPLES, Sample
 from tests.wire.reference import reference
-from tests.wire.servers import Peer, once, serving
 from tests.wire.wire import NOTHING, ONE_IDLE, Answer, exchange, outcome, request_of, settled, state_of
 
 pytestmark = [pytest.mark.anyio, on_asyncio]

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import httpx
 import pytest
 
+from tests.fakes.server import OK, Peer, RawServer, answering, serving
 from tests.wire.conftest import MakeTransport, needs_ours
-from tests.wire.servers import OK, Peer, RawServer, answering, serving
 from tests.wire.wire import GUARD, NOTHING, ONE_IDLE, State, exchange, request_of, settled, state_of, turns, until
 
 pytestmark = [pytest.mark.anyio, needs_ours]

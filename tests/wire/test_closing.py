@@ -7,10 +7,9 @@ import asyncio
 import httpx
 import pytest
 
+from tests.fakes.server import OK, Gate, answering, serving
 from tests.wire.conftest import MakeTransport, needs_ours
-from tests.wire.gate import Gate, ask
-from tests.wire.servers import OK, answering, serving
-from tests.wire.wire import NOTHING, Answer, outcome, request_of, settled, turns
+from tests.wire.wire import NOTHING, Answer, ask, outcome, request_of, settled, turns
 
 pytestmark = pytest.mark.anyio
 

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.fakes.server import OK, answering, serving
 from tests.wire.conftest import MakeTransport
-from tests.wire.servers import OK, answering, serving
 from tests.wire.wire import GUARD, NOTHING, ONE_IDLE, exchange, outcome, request_of, settled, state_of, turns
 
 pytestmark = pytest.mark.anyio

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.fakes.server import OK, Peer, answering, once, serving
 from tests.wire.conftest import MakeTransport
-from tests.wire.servers import OK, Peer, answering, once, serving
 from tests.wire.wire import NOTHING, exchange, outcome, request_of, settled
 
 pytestmark = pytest.mark.anyio

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from tests.fakes.server import OK, Peer, serving
 from tests.wire.conftest import MakeTransport
-from tests.wire.servers import OK, Peer, serving
 from tests.wire.wire import NOTHING, Answer, exchange, outcome, request_of, settled
 
 pytestmark = pytest.mark.anyio

@@ -11,8 +11,8 @@ import httpx
 import pytest
 import uvloop
 
+from tests.fakes.server import OK, Peer, answering, serving
 from tests.wire.conftest import needs_ours
-from tests.wire.servers import OK, Peer, answering, serving
 from tests.wire.wire import NOTHING, ONE_IDLE, Answer, exchange, make_wire, outcome, request_of, state_of
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]

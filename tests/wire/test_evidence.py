@@ -19,10 +19,10 @@ from refold_async import (
     UnexpectedResponseError,
 )
 from refold_async.hooks import CallFinished
-from tests.support import FIRED_ANSWER, QUICK
+from tests.fakes.server import FIRED_ANSWER, Peer, RawServer, answering, once, serving
+from tests.support import QUICK
 from tests.wire.conftest import needs_ours
 from tests.wire.corpus import REFUSED
-from tests.wire.servers import Peer, RawServer, answering, once, serving
 from tests.wire.wire import GUARD, ONE_IDLE, make_wire, settled, turns, until
 
 pytestmark = [pytest.mark.anyio, needs_ours]

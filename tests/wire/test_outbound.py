@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.fakes.server import OK, Peer, answering, serving
 from tests.wire.conftest import MakeTransport, needs_ours
-from tests.wire.servers import OK, Peer, answering, serving
 from tests.wire.wire import NOTHING, Headers, exchange, outcome, raw, request_of, settled
 
 pytestmark = pytest.mark.anyio

@@ -10,7 +10,7 @@ import pytest
 
 from refold_async.transports import PoolTransport
 from refold_async.transports.pool._connection import Connection
-from tests.wire.servers import OK, Peer, serving
+from tests.fakes.server import OK, Peer, serving
 from tests.wire.wire import GUARD, outcome, request_of
 
 pytestmark = pytest.mark.anyio

@@ -9,10 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.fakes.server import OK, Gate, Peer, answering, serving
 from tests.wire.conftest import MakeTransport, needs_ours
-from tests.wire.gate import Gate, ask
-from tests.wire.servers import OK, Peer, answering, serving
-from tests.wire.wire import NOTHING, ONE_IDLE, State, exchange, outcome, request_of, settled, state_of, turns
+from tests.wire.wire import NOTHING, ONE_IDLE, State, ask, exchange, outcome, request_of, settled, state_of, turns
 
 pytestmark = pytest.mark.anyio
 

@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable
 import httpx
 import pytest
 
+from tests.fakes.server import OK, Peer, Received, serving
 from tests.wire.conftest import MakeTransport, needs_ours
 from tests.wire.corpus import SAMPLES
-from tests.wire.servers import OK, Peer, Received, serving
 from tests.wire.wire import NOTHING, Answer, exchange, outcome, request_of, settled, turns
 
 pytestmark = [pytest.mark.anyio, needs_ours]

@@ -15,8 +15,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from tests.fakes.server import RawServer, serving
 from tests.wire.conftest import MakeTransport, needs_ours
-from tests.wire.servers import RawServer, serving
 from tests.wire.storm import HONEST, Storm, echoing
 from tests.wire.wire import NOTHING, exchange, request_of, settled, state_of, until
 

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from tests.fakes.server import OK, Peer, answering, serving
 from tests.wire.conftest import MakeTransport
-from tests.wire.servers import OK, Peer, answering, serving
 from tests.wire.wire import GUARD, NOTHING, ONE_IDLE, exchange, outcome, request_of, settled, state_of, turns, until
 
 pytestmark = pytest.mark.anyio

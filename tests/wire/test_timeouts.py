@@ -7,8 +7,8 @@ import asyncio
 import httpx
 import pytest
 
+from tests.fakes.server import OK, Peer, answering, once, serving
 from tests.wire.conftest import MakeTransport
-from tests.wire.servers import OK, Peer, answering, once, serving
 from tests.wire.wire import GUARD, NOTHING, exchange, outcome, request_of, settled
 
 pytestmark = pytest.mark.anyio

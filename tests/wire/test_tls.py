@@ -9,8 +9,8 @@ import httpx
 import pytest
 import trustme
 
+from tests.fakes.server import OK, Peer, answering, serving
 from tests.wire.conftest import MakeTransport, needs_ours
-from tests.wire.servers import OK, Peer, answering, serving
 from tests.wire.wire import NOTHING, ONE_IDLE, exchange, outcome, request_of, settled
 
 pytestmark = pytest.mark.anyio

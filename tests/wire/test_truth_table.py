@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from tests.fakes.server import BODY, OK, Peer, answering, once, serving
 from tests.wire.conftest import MakeTransport, needs_ours, on_asyncio
 from tests.wire.corpus import ODD, REFUSED, SAMPLES, Sample
 from tests.wire.reference import reference
-from tests.wire.servers import BODY, OK, Peer, answering, once, serving
 from tests.wire.wire import NOTHING, ONE_IDLE, Answer, exchange, outcome, request_of, settled
 
 pytestmark = [pytest.mark.anyio, on_asyncio]

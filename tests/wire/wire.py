@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import httpx
 from attrs import frozen
 
+from tests.fakes.server import RawServer
+
 WIRE = os.environ.get("POOL_TESTS_WIRE", "pool")
 """Which transport is tested: ours, or `httpx` for the stock one."""
 
@@ -146,3 +148,8 @@ def open_sockets() -> int:
         with contextlib.suppress(FileNotFoundError):  # the descriptor of this very listing
             count += str(entry.readlink()).startswith("socket:")
     return count
+
+
+def ask(transport: httpx.AsyncBaseTransport, server: RawServer, target: str = "/") -> asyncio.Task[Answer]:
+    """Begin an exchange, and return its task."""
+    return asyncio.ensure_future(exchange(transport, request_of(server.url + target)))

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from refold_async import ConfigurationError, Delivery, Idempotency, InvalidTriggerError, RefoldClient
 from refold_async._encode import _make_dumps, encode_body
 from refold_async._wire import check_slug
-from tests.support import answering, fired
+from tests.fakes.transport import FakeTransport, fired
 
 
 async def refused(*trigger: Any, client_options: dict[str, Any] | None = None, **options: Any) -> InvalidTriggerError:
-    transport, seen = answering(fired())
+    transport = FakeTransport.answering(fired())
+    seen = transport.requests
     settings = {"api_key": "tk_1", "linked_account_id": "a", "transport": transport, **(client_options or {})}
     client = RefoldClient(**settings)
     with pytest.raises(InvalidTriggerError) as caught:
@@ -132,7 +133,8 @@ async def test_an_encoder_that_fails_or_gives_text() -> None:
     [{"timeout": -1}, {"timeout": "x"}, {"deadline": 0}, {"deadline": True}, {"deadline": "1"}, {"retry": 3}],
 )
 async def test_settings_of_one_call_are_checked_too(options: dict[str, Any]) -> None:
-    transport, seen = answering(fired())
+    transport = FakeTransport.answering(fired())
+    seen = transport.requests
     client = RefoldClient(api_key="tk_1", linked_account_id="a", transport=transport)
     with pytest.raises(ConfigurationError, match=next(iter(options))):
         await client.trigger("slack", "E", **options)

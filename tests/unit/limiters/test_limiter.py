@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from refold_async import Delivery, PacingTimeoutError, RateLimit
 from refold_async.limiters import MemoryRateLimiter
 from refold_async.policies.pacing import Pacer
-from tests.support import VirtualTime
+from tests.fakes.clock import VirtualTime
 from tests.unit.policies.test_pacing import check_pace
 
 EPSILON = 1e-6

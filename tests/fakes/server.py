@@ -11,19 +11,22 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Self
 
-from attrs import define, field, frozen
+from attrs import define, field
+
+from tests.fakes.transport import FIRED
 
 _RESET = struct.pack("ii", 1, 0)
 _LONGEST_HEAD = 1 << 16
 
 BODY = b"hello"
+FIRED_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 35\r\n\r\n" + FIRED
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n" + BODY
 
 
-@frozen
-class Received:
-    """One request, as it came over the wire.
+class Received(bytes):
+    """One request, byte for byte as it came over the wire, and its parts.
 
     :ivar connection: the number of its connection, from 0.
     """
@@ -31,6 +34,12 @@ class Received:
     connection: int
     head: bytes
     body: bytes
+
+    @classmethod
+    def of(cls, connection: int, head: bytes, body: bytes) -> Self:
+        received = cls(head + body)
+        received.connection, received.head, received.body = connection, head, body
+        return received
 
     @property
     def method(self) -> bytes:
@@ -68,7 +77,7 @@ class Peer:
         else:
             length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
             body = await self._reader.readexactly(length)
-        received = Received(self.number, head, body)
+        received = Received.of(self.number, head, body)
         if self.server.remembers:
             self.server.requests.append(received)
         return received
@@ -156,19 +165,20 @@ class RawServer:
 
 @asynccontextmanager
 async def serving(
-    script: Script,
+    script: Script | bytes = FIRED_ANSWER,
     *,
     tls: ssl.SSLContext | None = None,
     path: Path | None = None,
     buffers: int | None = None,
     remember: bool = True,
 ) -> AsyncIterator[RawServer]:
-    """Run the script for each connection; it is closed when the script ends.
+    """Run the script for each connection; it is closed when the script ends. Bytes answer every request.
 
     :param path: of a unix socket to listen on, in place of TCP.
     :param buffers: bytes of the kernel's buffers for each connection, both ways.
     :param remember: keep the requests and connections that there were.
     """
+    play = answering(script) if isinstance(script, bytes) else script
     tasks: set[asyncio.Task[None]] = set()
     numbers = itertools.count()
 
@@ -179,7 +189,7 @@ async def serving(
         server.open += 1
         server.most_open = max(server.most_open, server.open)
         try:
-            await script(peer)
+            await play(peer)
         except (asyncio.IncompleteReadError, OSError):
             pass  # the client left, as many of these tests make it
         finally:
@@ -240,3 +250,34 @@ def once(answer: bytes, *, close: bool = True, drip: bool = False) -> Script:
             await peer.gone()
 
     return script
+
+
+async def hang_up(peer: Peer) -> None:
+    """Close each connection without a word, once a request has come."""
+    await peer.request()
+
+
+class Gate:
+    """Answers when it is told to, in whatever order. `script` is its script."""
+
+    def __init__(self) -> None:
+        self.held: dict[bytes, asyncio.Event] = {}
+        self.arrived: list[bytes] = []
+        self._arrival = asyncio.Event()
+
+    async def script(self, peer: Peer) -> None:
+        while True:
+            target = (await peer.request()).target
+            self.arrived.append(target)
+            self._arrival.set()
+            self._arrival = asyncio.Event()
+            await self.held.setdefault(target, asyncio.Event()).wait()
+            await peer.send(OK)
+
+    def open(self, target: bytes) -> None:
+        self.held.setdefault(target, asyncio.Event()).set()
+
+    async def has(self, count: int) -> None:
+        """Wait until so many requests have arrived."""
+        while len(self.arrived) < count:
+            await self._arrival.wait()
