@@ -15,8 +15,8 @@ from refold_async.cli._progress import Progress, Status
 from refold_async.cli._summary import in_words
 from refold_async.cli._words import counted, duration
 from refold_async.testing import Fault, MockRefold
-from tests.batch.support import run
 from tests.cli.support import batch, write_rows
+from tests.fakes.clock import run
 
 
 class Shown:
