@@ -22,7 +22,11 @@ __all__ = [
 
 @frozen
 class AttemptStarted:
-    """A request is about to be tried; `attempt` counts from 1."""
+    """A request is about to be tried.
+
+    :param trigger: what is sent; None for a request that fires nothing.
+    :param attempt: the attempt's number in its call, from 1.
+    """
 
     trigger: Trigger | None
     attempt: int
@@ -30,7 +34,15 @@ class AttemptStarted:
 
 @frozen
 class AttemptFinished:
-    """A request ended: with a status, or with an error, whose class is named."""
+    """A request ended, with a status or with an error.
+
+    :param trigger: what was sent; None for a request that fires nothing.
+    :param attempt: the attempt's number in its call, from 1.
+    :param delivery: the verdict of this attempt alone.
+    :param status_code: the HTTP status; None if none was seen.
+    :param error: the name of the error's class; None if there was a response.
+    :param elapsed: seconds from the start of the attempt to its end.
+    """
 
     trigger: Trigger | None
     attempt: int
@@ -42,7 +54,13 @@ class AttemptFinished:
 
 @frozen
 class RetryScheduled:
-    """The call will be tried again in `delay` seconds; `delivery` is the verdict of the attempt that failed."""
+    """The call will be tried again.
+
+    :param trigger: what is sent; None for a request that fires nothing.
+    :param attempt: the number of the attempt that failed, from 1.
+    :param delivery: the verdict of that attempt.
+    :param delay: seconds until the next attempt.
+    """
 
     trigger: Trigger | None
     attempt: int
@@ -52,7 +70,11 @@ class RetryScheduled:
 
 @frozen
 class RateLimitWaited:
-    """An attempt was held back by the limiter for `waited` seconds."""
+    """The rate limiter held an attempt back.
+
+    :param trigger: what is sent; None for a request that fires nothing.
+    :param waited: seconds.
+    """
 
     trigger: Trigger | None
     waited: float
@@ -60,7 +82,11 @@ class RateLimitWaited:
 
 @frozen
 class RateLimitPaused:
-    """A 429 paused the shared limiter; `retry_after` is what the server asked for, in seconds."""
+    """A 429 paused the limiter, and with it all calls that share it.
+
+    :param trigger: what was sent; None for a request that fires nothing.
+    :param retry_after: seconds that the server asked to wait; None if it did not say.
+    """
 
     trigger: Trigger | None
     retry_after: float | None
@@ -68,7 +94,15 @@ class RateLimitPaused:
 
 @frozen
 class CallFinished:
-    """A call ended, also one that was cancelled or never sent. This is the last event of each call."""
+    """A call ended, also one that was cancelled or never sent. This is the last event of each call.
+
+    :param trigger: what was sent; None for a request that fires nothing.
+    :param delivery: the verdict over all attempts.
+    :param attempts: how many requests were tried, 0 if none.
+    :param elapsed: seconds from the call to its end, waits included.
+    :param receipt: the receipt, if the event was accepted.
+    :param error: the error, if it was not; None for a call that was cancelled.
+    """
 
     trigger: Trigger | None
     delivery: Delivery

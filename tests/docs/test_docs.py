@@ -129,3 +129,18 @@ def test_the_page_on_errors_names_every_error() -> None:
     page = (ROOT / "docs" / "errors.md").read_text()
     errors = [name for name in refold_async.__all__ if name.endswith("Error")]
     assert not [name for name in errors if f"`{name}`" not in page]
+
+
+TASKS = {
+    "Fire one event": "client.md#fire-an-event",
+    "Fire an event for each row of a file": "command-line.md#a-batch",
+    "Test without a network": "testing.md#a-real-server",
+    "Run several processes": "several-processes.md",
+    "Settle an ambiguous event": "ambiguous.md#settle-one",
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_front_page_leads_to_a_common_task_with_one_click(task: str) -> None:
+    front = (ROOT / "docs" / "index.md").read_text()
+    assert re.search(rf"^\| {task} \| \[[^\]]+\]\({re.escape(TASKS[task])}\) \|$", front, re.MULTILINE)
