@@ -29,6 +29,16 @@ _FINEST = 1000
 _EPSILON = 1e-9  # seconds; so that adding up floats never leaves a wait too short to pass
 
 
+def pause_after(retry_after: float | None, longest: float | None) -> float:
+    """Return the seconds of pause after a 429. A hint that asks for no time at all, or for what is no time, is ignored.
+
+    :param longest: whatever the hint; None for no limit.
+    """
+    if retry_after is None or not retry_after > 0:  # nan, too
+        retry_after = DEFAULT_PAUSE
+    return retry_after if longest is None else min(retry_after, longest)
+
+
 class Pacer:
     """Decides when the next request may go.
 
@@ -180,9 +190,7 @@ class Pacer:
 
         Several requests are under way when the limit is hit; so the rate is cut once for each pause, not for each 429.
         """
-        pause = DEFAULT_PAUSE if retry_after is None else retry_after
-        if self._max_pause is not None:
-            pause = min(pause, self._max_pause)
+        pause = pause_after(retry_after, self._max_pause)
         self.pauses += 1
         if now >= self.paused_until:
             self._slowed_rate = max(min(1.0, self.limit.rate), SLOWDOWN * self.rate(now))

@@ -12,7 +12,7 @@ from typing import Any
 from attrs import define, evolve, field, frozen
 
 from .._types.values import RateLimit
-from .pacing import DEFAULT_PAUSE, FRESH_FOR, RECOVERY, SLOWDOWN
+from .pacing import FRESH_FOR, RECOVERY, SLOWDOWN, pause_after
 
 MICRO = 1_000_000
 
@@ -199,7 +199,6 @@ class SharedState:
         return evolve(state, slowed=float("inf")) if values["slowed"] is None else state
 
 
-def pause_of(retry_after: float | None, longest: float | None) -> int:
+def pause_of(retry_after: float | None, longest: float) -> int:
     """Return how long a 429 pauses the fleet, in microseconds."""
-    pause = DEFAULT_PAUSE if retry_after is None else retry_after
-    return round((pause if longest is None else min(pause, longest)) * MICRO)
+    return round(pause_after(retry_after, longest) * MICRO)
