@@ -79,7 +79,7 @@ class SimulatedRateLimiter(SharedRateLimiter):
     :param stalls: gives until when the event loop of the process is busy with something else, at a given time.
     """
 
-    kind = "simulation"
+    _place = "the simulated server"
 
     def __init__(
         self,
@@ -105,9 +105,6 @@ class SimulatedRateLimiter(SharedRateLimiter):
 
     def _connect(self, name: str) -> SimulatedStore:
         return SimulatedStore(self._server)
-
-    def _where(self) -> str:
-        return "the simulated server"
 
 
 @define

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, ClassVar, Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 import anyio
 
@@ -91,8 +91,11 @@ class SharedRateLimiter:
     :raises ConfigurationError: for values that cannot be.
     """
 
-    kind: ClassVar[str]
-    """What keeps the limit, for messages."""
+    name: str | None = None
+    """What the limit is for."""
+
+    _place = "its server"
+    """What to call the server in messages, without credentials."""
 
     def __init__(
         self,
@@ -105,6 +108,7 @@ class SharedRateLimiter:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
+        self.limit = limit
         if limit.rate > MOST_A_SECOND:
             raise ConfigurationError(f"a shared rate limit is at most {MOST_A_SECOND} a second, not {limit.rate:g}")
         if on_outage not in ("local", "refuse"):
@@ -113,7 +117,6 @@ class SharedRateLimiter:
             raise ConfigurationError(f"instances must be a whole number from 1, not {instances!r}")
         if name is not None:
             _check_name(name)
-        self.limit = limit
         self.name = name
         self._is_own_name = name is not None
         self._on_outage = on_outage
@@ -132,10 +135,6 @@ class SharedRateLimiter:
 
     def _connect(self, name: str) -> Store:
         """Return what asks the server, for the running event loop."""
-        raise NotImplementedError
-
-    def _where(self) -> str:
-        """Return what to call the server in messages, without credentials."""
         raise NotImplementedError
 
     @property
@@ -244,7 +243,7 @@ class SharedRateLimiter:
     async def _wait_alone(self, link: Link, waiter: Waiter, deadline: float | None, now: float) -> None:
         if self._on_outage == "refuse":
             raise PacingTimeoutError(
-                f'{self._where()}, which keeps the rate limit, does not answer, and on_outage is "refuse"; '
+                f'{self._place}, which keeps the rate limit, does not answer, and on_outage is "refuse"; '
                 "nothing was sent"
             )
         assert link.alone is not None
@@ -277,7 +276,7 @@ class SharedRateLimiter:
         else:
             link.answered(question, answer, asked_at, self._clock())
             if was_alone and link.alone is None:
-                logger.info("%s answers again: the rate limit is shared again", self._where())
+                logger.info("%s answers again: the rate limit is shared again", self._place)
             lowest = link.lowest
             if lowest is not None and lowest != self.limit and lowest != self._warned_of:
                 self._warned_of = lowest
@@ -300,7 +299,7 @@ class SharedRateLimiter:
             if self._on_outage == "local"
             else "calls are refused"
         )
-        logger.warning("%s, which keeps the rate limit, does not answer (%s); %s", self._where(), why, how)
+        logger.warning("%s, which keeps the rate limit, does not answer (%s); %s", self._place, why, how)
 
     def wake_first(self) -> None:
         """Let the first who waits on this event loop look again."""
@@ -378,7 +377,7 @@ class SharedRateLimiter:
     def __repr__(self) -> str:
         name = "" if self.name is None else f" {self.name}"
         limit = self.limit
-        return f"<{type(self).__name__}{name} {limit.rate:g}/s, burst {limit.burst}, at {self._where()}>"
+        return f"<{type(self).__name__}{name} {limit.rate:g}/s, burst {limit.burst}, at {self._place}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"a {type(self).__name__} does not pickle: it holds connections. Make one in each process")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
@@ -21,21 +22,34 @@ def limiter_from_url(url: str, limit: RateLimit = RateLimit(), **options: Any) -
     :param options: those of `SharedRateLimiter`.
     :raises ConfigurationError: for another URL, or where an extra is missing; the URL is not in the message.
     """
+    make = _maker_of(url)
+    refusal = ConfigurationError(
+        "the URL of a shared rate limit begins with redis://, rediss://, postgresql:// or sqlite:///"
+    )
+    if make is not None:
+        try:
+            return make(url, limit, **options)
+        except ConfigurationError as error:
+            refusal = error
+    del url  # so that no traceback shows it
+    raise refusal.with_traceback(None) from None
+
+
+def _maker_of(url: str) -> Callable[..., SharedRateLimiter] | None:
     scheme, separator, rest = url.partition("://")
     kind = scheme.lower().partition("+")[0] if separator else ""
     if kind in _REDIS:
         from .redis import RedisRateLimiter
 
-        return RedisRateLimiter(url, limit, **options)
+        return RedisRateLimiter
     if kind in _POSTGRES:
         from .postgres import PostgresRateLimiter
 
-        return PostgresRateLimiter(url, limit, **options)
-    if kind == "sqlite" and rest.startswith("/") and len(rest) > 1:
-        from .sqlite import SQLiteRateLimiter
+        return PostgresRateLimiter
+    return _in_file if kind == "sqlite" and rest.startswith("/") and len(rest) > 1 else None
 
-        return SQLiteRateLimiter(unquote(rest[1:]), limit, **options)
-    del url, rest
-    raise ConfigurationError(
-        "the URL of a shared rate limit begins with redis://, rediss://, postgresql:// or sqlite:///"
-    )
+
+def _in_file(url: str, limit: RateLimit, **options: Any) -> SharedRateLimiter:
+    from .sqlite import SQLiteRateLimiter
+
+    return SQLiteRateLimiter(unquote(url.partition("://")[2][1:]), limit, **options)

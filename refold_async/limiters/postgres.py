@@ -131,8 +131,6 @@ class PostgresRateLimiter(SharedRateLimiter):
         close, and serves one event loop.
     """
 
-    kind = "PostgreSQL"
-
     def __init__(
         self,
         dsn_or_pool: Any,
@@ -176,9 +174,6 @@ class PostgresRateLimiter(SharedRateLimiter):
                 )
             self._loop = current_loop()
         return PostgresStore(name, connect=self._open, borrow=self._borrow)
-
-    def _where(self) -> str:
-        return self._place
 
 
 def _opener(dsn: str) -> tuple[Callable[[], Any], str] | None:

@@ -79,8 +79,6 @@ class RedisRateLimiter(SharedRateLimiter):
         Sentinel or a cluster, which stays yours to close, and serves one event loop.
     """
 
-    kind = "Redis"
-
     def __init__(
         self,
         url_or_client: Any,
@@ -98,11 +96,12 @@ class RedisRateLimiter(SharedRateLimiter):
             raise ConfigurationError("RedisRateLimiter needs redis-py: pip install 'refold-async[redis]'") from None
         self._loop: Any = None
         if isinstance(url_or_client, str):
-            problem = _problem_of(url_or_client)
-            if problem is None:
-                self._make, self._place = _maker(url_or_client)
+            made = _maker(url_or_client)
+            if not isinstance(made, str):
+                self._make, self._place = made
                 self._owned = True
                 return
+            problem = made
         elif callable(getattr(url_or_client, "evalsha", None)) and not isinstance(url_or_client, redis.Redis):
             client = url_or_client
             self._make, self._place, self._owned = lambda: client, "Redis", False
@@ -122,40 +121,31 @@ class RedisRateLimiter(SharedRateLimiter):
             self._loop = current_loop()
         return RedisStore(self._make(), name, owned=self._owned)
 
-    def _where(self) -> str:
-        return self._place
 
+def _maker(url: str) -> tuple[Callable[[], Any], str] | str:
+    """Return what makes a client, and what to call the server; or what is wrong with the URL."""
+    from redis.asyncio import Redis
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
 
-def _problem_of(url: str) -> str | None:
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018 - checks it
+        port = parts.port or 6379
     except ValueError:
         return "the URL is not valid"
     if parts.scheme not in _SCHEMES:
         return f"the URL must begin with {', '.join(scheme + '://' for scheme in _SCHEMES)}"
-    return None
-
-
-def _maker(url: str) -> tuple[Callable[[], Any], str]:
-    """Return what makes a client, and what to call the server."""
-    parts = urlsplit(url)
     url = _SCHEMES[parts.scheme] + url[len(parts.scheme) :]
-    place = parts.path if parts.scheme == "unix" else f"{parts.hostname or 'localhost'}:{parts.port or 6379}"
+    place = parts.path if parts.scheme == "unix" else f"{parts.hostname or 'localhost'}:{port}"
 
     def make() -> Any:
-        from redis.asyncio import Redis
-        from redis.asyncio.retry import Retry
-        from redis.backoff import NoBackoff
-
         options: dict[str, Any] = {"socket_timeout": _TIMEOUT, "socket_connect_timeout": _TIMEOUT}
         # A connection that was closed while idle must not look like an outage; so one try more, at once.
         options["retry"] = Retry(NoBackoff(), 1)
-        try:
-            return Redis.from_url(url, **options)
-        except ValueError:
-            pass
-        raise ConfigurationError(f"RedisRateLimiter: the URL of {place} is not valid")
+        return Redis.from_url(url, **options)
 
-    make()
+    try:
+        make()
+    except (ValueError, TypeError):
+        return "the URL is not valid"
     return make, f"Redis at {place}"

@@ -102,8 +102,6 @@ class SQLiteRateLimiter(SharedRateLimiter):
     :param path: of the file; it is made if it is not there, in a folder that is. It may be the file of other tables.
     """
 
-    kind = "SQLite"
-
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -115,12 +113,10 @@ class SQLiteRateLimiter(SharedRateLimiter):
         max_retry_after: float = LONGEST_PAUSE,
     ) -> None:
         self._path = Path(path)
+        self._place = f"the file {self._path}"
         super().__init__(limit, name=name, on_outage=on_outage, instances=instances, max_retry_after=max_retry_after)
         if not self._path.parent.is_dir():
             raise ConfigurationError(f"the folder of the rate limit's file is not there: {self._path.parent}")
 
     def _connect(self, name: str) -> Store:
         return SQLiteStore(self._path, name)
-
-    def _where(self) -> str:
-        return f"the file {self._path}"
