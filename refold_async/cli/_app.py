@@ -6,7 +6,7 @@ import json
 import logging
 import signal
 import threading
-from typing import Annotated, Any
+from typing import Annotated
 
 import anyio
 import typer
@@ -17,6 +17,8 @@ from ..testing import Dedupe, MockRefold
 from ._batch import batch
 from ._demo import run_demo
 from ._exits import EXIT_ACCEPTED, EXIT_AMBIGUOUS, EXIT_FAILED, EXIT_USAGE, stop
+from ._input import InputError
+from ._payload import read_payload
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, rich_markup_mode="markdown"
@@ -61,7 +63,10 @@ def demo(
 def trigger(
     slug: Annotated[str, typer.Argument(help="The application's slug, such as pipedrive.")],
     event: Annotated[str, typer.Argument(help="The event's name, as in the Refold console.")],
-    payload: Annotated[str | None, typer.Argument(help="A JSON object.")] = None,
+    payload: Annotated[
+        str | None,
+        typer.Argument(metavar="[PAYLOAD|@FILE|-]", help="A JSON object; from a file, or from standard input."),
+    ] = None,
     linked_account_id: Annotated[
         str | None, typer.Option(help="The end customer; or REFOLD_LINKED_ACCOUNT_ID.")
     ] = None,
@@ -73,12 +78,10 @@ def trigger(
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Fire one event. The credential comes from REFOLD_API_KEY or REFOLD_SESSION_TOKEN, never from an option."""
-    fields: dict[str, Any] | None = None
-    if payload is not None:
-        try:
-            fields = json.loads(payload)
-        except ValueError as error:
-            stop(f"PAYLOAD is not JSON: {error}")
+    try:
+        fields = read_payload(payload)
+    except InputError as error:
+        stop(str(error))
 
     async def fire() -> Receipt:
         async with RefoldClient(base_url=base_url, deadline=deadline) as client:

@@ -58,7 +58,7 @@ class Csv:
         taken.clear()
         reader = csv.reader(texts, strict=True, delimiter=header.delimiter)
         width, first = len(header.names), lines.number + 1
-        unusual = {"", *header.names}  # a first cell that may begin a blank row, or another header
+        unusual = {"", *header.repeated}  # a first cell that may begin a blank row, or another header
         while True:
             problem: str | None = None
             try:
@@ -146,7 +146,7 @@ class Csv:
         header = self.header
         assert header is not None
         width = len(header.names)
-        names = {cell.strip() for cell in cells if cell}
+        names = {cell.strip().removeprefix("\ufeff") for cell in cells if cell}
         if len(names) > 1 and names <= set(header.names):
             return (
                 "it looks like another header: were two files with different columns put together? Send them one by one"

@@ -145,10 +145,10 @@ class Decoder:
 
     def _guess_width(self, head: bytes) -> str:
         """Tell UTF-16 without a mark by its zeros, which ASCII characters have at every other byte."""
-        start = head[: len(head) // 2 * 2][:64]
-        if start and not any(start[1::2]) and all(start[::2]):
+        start = head[:_ENOUGH]
+        if len(start) == _ENOUGH and not any(start[1::2]) and all(start[::2]):
             return "utf-16-le"
-        if start and not any(start[::2]) and all(start[1::2]):
+        if len(start) == _ENOUGH and not any(start[::2]) and all(start[1::2]):
             return "utf-16-be"
         raise InputError(f"{self._name} is not text: name a file of JSON Lines or CSV, or its encoding with --encoding")
 

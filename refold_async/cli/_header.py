@@ -22,6 +22,8 @@ _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _OTHER_DELIMITER = re.compile(r"[:^~!§¦\x01\x1c-\x1f\u3001\uff0c\uff1a\uff1b\uff5c]| {2,}")
 """What separates cells in some files, and seldom is part of a name."""
 
+_QUOTES = "\"'`\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb"
+
 _EXAMPLE = "slug,event,payload"
 
 
@@ -30,12 +32,23 @@ class Header:
     """The header of a table.
 
     :ivar names: of the columns, up to the last that has one.
-    :ivar width: how many cells it has, those without a name included.
+    :ivar cells: all of them, as they are written.
     """
 
     names: list[str]
-    width: int
+    cells: list[str]
     delimiter: str
+
+    @property
+    def width(self) -> int:
+        """How many cells it has, those without a name included."""
+        return len(self.cells)
+
+    @property
+    def repeated(self) -> set[str]:
+        """What the first cell of a line may be that is this header again, or another one, or goes before one."""
+        names = {*self.names, *self.cells}
+        return {*names, *("\ufeff" + name for name in names), "sep=", "SEP=", "Sep="}
 
 
 def is_separator_line(line: str) -> bool:
@@ -146,7 +159,7 @@ def _checked(where: str, cells: list[str], delimiter: str, *, is_sure: bool) -> 
             f"{where}it has one column, {names[0]!r}. If {character!r} separates columns, say "
             f"--delimiter {character!r}; if it belongs to the name, say --delimiter comma"
         )
-    return Header(names, len(cells), delimiter)
+    return Header(names, cells, delimiter)
 
 
 def _check_name(where: str, name: str) -> None:
@@ -157,6 +170,10 @@ def _check_name(where: str, name: str) -> None:
         )
     if any(each in name for each in "\r\n"):
         raise InputError(f"{where}has a line break in it: is a quote never closed? Else rename the column")
+    if name[0] in _QUOTES and name[-1] in _QUOTES:
+        raise InputError(
+            f"{where}has quotes that are not CSV's: a cell is put in double quotes, and without a space before them"
+        )
     unseen = invisible(name)
     if unseen is not None:
         raise InputError(f"{where}holds the invisible character U+{ord(unseen):04X}: remove it from the name")

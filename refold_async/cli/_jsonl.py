@@ -62,7 +62,7 @@ class JsonLines:
             raise RowError(f"this is {kind_of(found)}, not an object. {_advice(text, record.line)}")
         if not found.keys() <= _KEYS:
             raise RowError(_unknown(next(name for name in found if name not in _KEYS)))
-        if "linked_account_id" in found and not found["linked_account_id"]:
+        if found.get("linked_account_id", "-") in (None, ""):
             raise RowError(
                 "linked_account_id is empty, and the event would go to the default customer: fill it in, or leave the "
                 "key out if the row is for that customer"
