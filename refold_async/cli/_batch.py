@@ -20,13 +20,12 @@ from .._types.values import UNSET
 from ..limiters import MemoryRateLimiter
 from . import _core_access as access
 from ._check import check_rows
-from ._csv import Csv
 from ._exits import EXIT_USAGE
 from ._input import Input, InputError
 from ._input_options import InputOptions
 from ._journal import Journal, place_of
-from ._jsonl import JsonLines
 from ._leftovers import Leftovers
+from ._open import make_format
 from ._options import (
     ClientOptions,
     FailureOptions,
@@ -38,8 +37,8 @@ from ._options import (
 )
 from ._order import KeyOrder
 from ._progress import Progress
-from ._reading import InputFormat, Reading
-from ._records import Constants, Format
+from ._reading import Reading
+from ._records import Constants
 from ._recovery import JournalError
 from ._run import Run
 from ._source import Again, Source
@@ -138,7 +137,7 @@ class BatchCommand:
             rejected=self.journal.resend_rejected,
             idempotency=self.client.make_idempotency(),
         )
-        form = _format(reading, constants, with_digests=self.journal.journal_path is not None)
+        form = make_format(reading, constants, with_digests=self.journal.journal_path is not None)
         return Source(source_input, form, constants, access.check(client), table, again, reading)
 
     def _make_run(
@@ -235,9 +234,3 @@ def _settings_of(client: RefoldClient, constants: Constants, reading: Reading) -
     """Return a digest of what the rows that do not say so themselves have in common."""
     common = (constants.slug, constants.event, constants.instance_tag, *access.account_of(client), *reading.meaning)
     return hashlib.blake2b(json.dumps(common).encode(), digest_size=16).hexdigest()
-
-
-def _format(reading: Reading, constants: Constants, *, with_digests: bool) -> Format:
-    if reading.format is InputFormat.CSV:
-        return Csv(constants, reading, with_digests=with_digests)
-    return JsonLines(with_digests=with_digests)

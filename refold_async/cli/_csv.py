@@ -123,29 +123,31 @@ class Csv:
                 "save the file with one kind of line end, as with dos2unix"
             )
         if problem is None:
-            if not any(cells):
+            if not any(cells) and (len(cells) < 2 or header.has_delimiter):
                 return
-            if self._is_header(taken[-1], cells):
+            if self._is_header(cells):
                 self.repeated_headers += 1
                 return
-            problem = self._count(cells)
+            problem = self._count(taken[-1], cells)
         if len(taken) < 2:
             yield self._record(lines, last, cells, problem)
             return
         yield from self._spread(lines, taken, cells, first, problem)
 
-    def _is_header(self, line: str, cells: list[str]) -> bool:
+    def _is_header(self, cells: list[str]) -> bool:
         assert self.header is not None
         names = [cell.strip().removeprefix("\ufeff") for cell in cells]
         while names and not names[-1]:
             names.pop()
-        return names == self.header.names or is_separator_line(line)
+        return names == self.header.names
 
-    def _count(self, cells: list[str]) -> str | None:
+    def _count(self, line: str, cells: list[str]) -> str | None:
         """Say what is wrong with how many cells there are; empty ones may follow."""
         header = self.header
         assert header is not None
         width = len(header.names)
+        if is_separator_line(line):
+            return "it is what Excel puts before a header: were two files put together? Remove it"
         names = {cell.strip().removeprefix("\ufeff") for cell in cells if cell}
         if len(names) > 1 and names <= set(header.names):
             return (
@@ -153,6 +155,8 @@ class Csv:
             )
         if not any(cell.strip() for cell in cells):
             return "there are only spaces in it: remove it"
+        if len(cells) > width and not header.has_delimiter:
+            return "it has a comma, and the header is one column: put the cell in quotes, or say --delimiter"
         if len(cells) < width or any(cells[width:]):
             if width < len(cells) <= header.width:
                 return f"cell {len(cells)} is in a column without a name: name it in the header, or remove the cell"
@@ -215,7 +219,7 @@ class Csv:
         width = len(header.names)
         if not line.strip() or not any(cells):
             return []
-        if len(cells) < width or any(cells[width:]) or self._is_header(line, cells):
+        if len(cells) < width or any(cells[width:]) or self._is_header(cells):
             return None
         return cells[:width] if self._plain.fullmatch(line) else None
 

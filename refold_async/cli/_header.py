@@ -33,11 +33,13 @@ class Header:
 
     :ivar names: of the columns, up to the last that has one.
     :ivar cells: all of them, as they are written.
+    :ivar has_delimiter: whether anything says what the delimiter is: one column alone does not.
     """
 
     names: list[str]
     cells: list[str]
     delimiter: str
+    has_delimiter: bool
 
     @property
     def width(self) -> int:
@@ -159,7 +161,7 @@ def _checked(where: str, cells: list[str], delimiter: str, *, is_sure: bool) -> 
             f"{where}it has one column, {names[0]!r}. If {character!r} separates columns, say "
             f"--delimiter {character!r}; if it belongs to the name, say --delimiter comma"
         )
-    return Header(names, cells, delimiter)
+    return Header(names, cells, delimiter, has_delimiter=is_sure or len(cells) > 1)
 
 
 def _check_name(where: str, name: str) -> None:

@@ -54,7 +54,7 @@ def test_the_files_are_those_that_the_script_writes() -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_file_fires_what_it_may_and_a_dry_run_says_so(shared: MockRefold, authorities: Path, case: Case) -> None:
     env = environment(shared, REFOLD_LINKED_ACCOUNT_ID=DEFAULT, SSL_CERT_FILE=str(authorities))
-    command = (FOLDER / case.name, *case.options)
+    command: tuple[str | Path, ...] = (FOLDER / case.name, *case.options)
     before = shared.ledger.requests
     dry = batch(shared, *command, "--dry-run", "--json", env=env)
     assert shared.ledger.requests == before, "a dry run sends nothing"
