@@ -156,7 +156,10 @@ class Csv:
         if not any(cell.strip() for cell in cells):
             return "there are only spaces in it: remove it"
         if len(cells) > width and not header.has_delimiter:
-            return "it has a comma, and the header is one column: put the cell in quotes, or say --delimiter"
+            return (
+                f"it has {len(cells)} cells, and the header 1: remove what stands above the header, put a cell with a "
+                "comma in quotes, or name what separates the cells with --delimiter"
+            )
         if len(cells) < width or any(cells[width:]):
             if width < len(cells) <= header.width:
                 return f"cell {len(cells)} is in a column without a name: name it in the header, or remove the cell"
