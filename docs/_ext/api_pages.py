@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from command_page import command_page
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
@@ -20,6 +21,7 @@ from sphinx.environment import BuildEnvironment
 
 from tools.public_names import PACKAGE, homes, kind, public_modules
 
+COMMANDS = "command-line"
 DIRECTIVES = {"class": "autoclass", "enum": "autoclass", "exception": "autoexception", "function": "autofunction"}
 
 
@@ -71,8 +73,9 @@ def index(modules: dict[str, ModuleType]) -> str:
     """Return the page that lists all modules."""
     text = underlined("API reference", "=")
     text += "Every public name, with its signature. What is not listed here is private and may change at any time.\n\n"
+    text += "For the shell: :doc:`command-line`.\n\n"
     text += "".join(f"- :py:mod:`{name}`{summary(module)}\n" for name, module in modules.items())
-    return f"{text}\n{toctree(modules, 2)}"
+    return f"{text}\n{toctree([*modules, COMMANDS], 2)}"
 
 
 def pages() -> dict[str, str]:
@@ -81,7 +84,7 @@ def pages() -> dict[str, str]:
     for name, value in homes().items():
         by_module[name.rpartition(".")[0]][name] = value
     modules = {module.__name__: module for module in public_modules() if module.__name__ in by_module}
-    texts = {"index": index(modules)}
+    texts = {"index": index(modules), COMMANDS: command_page()}
     texts |= {name: module_page(module, by_module[name]) for name, module in modules.items()}
     texts |= {name: page(name, value) for names in by_module.values() for name, value in names.items()}
     return {f"{name}.rst": text for name, text in texts.items()}
