@@ -16,7 +16,7 @@ def _refuse_constant(name: str) -> Any:
 _decoder = json.JSONDecoder(
     parse_constant=_refuse_constant
 )  # NaN and Infinity: Python's json takes them, Node's does not
-_scan = _decoder.raw_decode
+_scan = _decoder.scan_once
 _NOT_SPACE = re.compile(r"[^ \t\n\r]")
 
 
@@ -24,8 +24,8 @@ def parse_json(body: bytes) -> Any:
     """Return the document, None where it is not JSON."""
     try:
         text = body.decode()
-        document, end = _scan(text)
-    except ValueError:
+        document, end = _scan(text, 0)
+    except (ValueError, StopIteration):
         return _parse_slowly(body)
     except RecursionError:
         return None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import operator
 import re
 import socket
 import struct
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 import httptools
 
@@ -24,9 +25,7 @@ _NOT_HTTP = Reply(400, b'{"message":"this is not HTTP"}', (("Connection", "close
 _HEAD = re.compile(
     rb"([A-Z]++) (/[!-~]*+) HTTP/1\.1(\r\n(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t -~\x80-\xff]*+\r\n)*+)\r\n"
 )
-_LENGTH = b"\r\ncontent-length:"
-# Headers that change how a request is read or ended; requests with one of them are left to httptools.
-_SPECIAL = re.compile(rb"\r\n(?:transfer-encoding|upgrade|connection(?!: keep-alive\r\n)):")
+_split_line = operator.methodcaller("split", b":", 1)
 
 
 class Handler(Protocol):
@@ -93,8 +92,7 @@ class Connection(asyncio.BufferedProtocol):
         return self.state is State.ANSWERING and self._transport is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         self._number = self._handler.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -124,20 +122,20 @@ class Connection(asyncio.BufferedProtocol):
         if match is None:
             return None
         method, target, head = match.groups()
-        lowered = head.lower()
         start = match.end()
-        at = lowered.find(_LENGTH)
-        if at < 0:
-            if start != len(data):
-                return None
-        else:
-            length = head[at + 17 : lowered.find(b"\r\n", at + 17)].strip(b" ")
-            if not length.isdigit() or start + int(length) != len(data) or lowered.find(_LENGTH, at + 17) >= 0:
-                return None
-        if _SPECIAL.search(lowered) is not None:
+        lines = head.split(b"\r\n")[1:-1]
+        fields = {name.lower(): value for name, value in map(_split_line, lines)}
+        if len(fields) != len(lines):  # a header that comes twice may be one of those that decide where a request ends
+            return None
+        length = fields.get(b"content-length", b"0").strip(b" ")
+        if not length.isdigit() or start + int(length) != len(data):
+            return None
+        if b"transfer-encoding" in fields or b"upgrade" in fields:
+            return None
+        if b"connection" in fields and fields[b"connection"].strip().lower() != b"keep-alive":
             return None
         entry = Entry(self._clock(), self._number, method.decode(), target.decode(), head, data[start:])
-        entry.keep_lowered(lowered)
+        entry.keep_fields(fields)
         return entry
 
     def _read_carefully(self, data: bytes) -> None:

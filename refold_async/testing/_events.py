@@ -75,6 +75,11 @@ class EventDefinitions:
         with self._lock:
             return self._events.pop(event_id, None) is not None
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether every event exists."""
+        return self._by_slug is None
+
     def has_application(self, slug: str) -> bool:
         """Whether this application exists."""
         return self._by_slug is None or slug in self._by_slug
@@ -94,6 +99,11 @@ class EventsApi:
         self._events = events
         self._dialect = dialect
         self._errors = errors
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether every event exists, so that none need be looked up."""
+        return self._events.takes_all
 
     def refuse(self, slug: str | None, name: str) -> Reply | None:
         """Return the answer to a trigger of an event that does not exist; `slug` is None for all applications."""

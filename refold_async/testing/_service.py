@@ -19,17 +19,13 @@ from ._exchange import ServedExchange
 from ._faults import Fault, FaultPlan
 from ._limits import EnforcedLimit
 from ._routes import Route, RoutedRequest, Router
-from .ledger import Entry, Ledger
+from .ledger import Entry, Ledger, event_of
 from .runs import Runs
 
 API_PATH = "/api/v2/public/"
 MAX_INPUT = 3_100_000
 """Bytes; "about 3 MB" as Refold puts it."""
 
-_KEY = b"\r\nx-api-key:"
-_AUTHORIZATION = b"\r\nauthorization:"
-_CONTENT_TYPE = b"\r\ncontent-type:"
-_ACCOUNT = b"\r\nlinked_account_id:"
 
 log = logging.getLogger(__name__)
 
@@ -169,11 +165,12 @@ class Service:
         refused = None if route.check is None else route.check(request)
         return request if refused is None else refused
 
-    def _route(self, entry: Entry) -> tuple[Route, list[str]] | Reply:
-        path, base = entry.path, self._event_base
+    def _route(self, entry: Entry) -> tuple[Route, Sequence[str]] | Reply:
+        target = entry.target
+        path, base = target if "?" not in target else entry.path, self._event_base
         if path.startswith(base) and path.find("/", len(base)) < 0 and len(path) > len(base):
             if entry.method == "POST":
-                return self._trigger, []
+                return self._trigger, (path[len(base) :],)
             allowed = ["POST"]
         else:
             found = self.router.find(entry.method, path[len(self._base) :]) if path.startswith(self._base) else []
@@ -187,11 +184,11 @@ class Service:
         return self.errors.make(404, f"Cannot {entry.method} {path}", spelled="v1")
 
     def _authenticate(self, entry: Entry, route: Route, values: Sequence[str]) -> RoutedRequest | Reply:
-        if route.credential != "token" and entry.find(_KEY) in self.api_keys:
-            account = entry.account = entry.find(_ACCOUNT)
+        if route.credential != "token" and entry.find(b"x-api-key") in self.api_keys:
+            account = entry.account = entry.find(b"linked_account_id")
             return RoutedRequest(entry, route, values, account or "")
         if route.credential != "key":
-            bearer = entry.find(_AUTHORIZATION) or ""
+            bearer = entry.find(b"authorization") or ""
             token = bearer.removeprefix("Bearer ")
             account = self.accounts.account_of(token) if token is not bearer else None
             if account is not None:
@@ -208,13 +205,17 @@ class Service:
         entry = request.entry
         if len(entry.body) > MAX_INPUT:
             return self.errors.make(413, "Payload too large", spelled="v1")
-        if (entry.find(_CONTENT_TYPE) or "")[:33].lower() == "application/x-www-form-urlencoded":
+        content_type = entry.find(b"content-type") or ""
+        if content_type[:33].lower() == "application/x-www-form-urlencoded":
             return self.errors.make(415, "Unsupported media type", spelled="v1")
-        event, payload = entry.event, entry.payload
-        if not isinstance(event, str) or not event or not (payload is None or isinstance(payload, dict)):
+        document = entry.parse(content_type)
+        event = event_of(document)
+        if not isinstance(event, str) or not event or not isinstance(document.get("payload"), dict | None):
             return self.errors.make(400, "event is required", "VALIDATION_ERROR", spelled="v1")
-        slug = entry.path[len(self._event_base) :]
-        return self.events.refuse(entry.header("slug") if slug == "trigger" else unquote(slug), event)
+        if self.events.takes_all:
+            return None
+        slug = unquote(request.values[0])
+        return self.events.refuse(entry.header("slug") if slug == "trigger" else slug, event)
 
     def _fire(self, request: RoutedRequest) -> Reply:
         entry = request.entry
@@ -241,6 +242,7 @@ class Service:
         if entry.method == "HEAD":
             data = data[: len(data) - len(reply.body)]
         self.ledger.add(entry)
+        entry.compact()
         if self.latency is None:
             entry.status = reply.status  # before it is written: the client may look as soon as it has read
             connection.send(data)

@@ -16,6 +16,8 @@ from ._bodies import UploadedFile, parse_body, parse_json
 _UNPARSED: Any = object()
 _MISSING = object()
 
+_CONTENT_TYPE = b"content-type"
+
 
 @define(eq=False)
 class Entry:
@@ -49,7 +51,7 @@ class Entry:
     kind: str | None = None
     _document: Any = field(default=_UNPARSED, init=False, repr=False)
     _files: Mapping[str, UploadedFile] | None = field(default=None, init=False, repr=False)
-    _lowered: bytes | None = field(default=None, init=False, repr=False)
+    _fields: dict[bytes, bytes] | None = field(default=None, init=False, repr=False)
 
     @property
     def path(self) -> str:
@@ -74,32 +76,39 @@ class Entry:
 
     def header(self, name: str) -> str | None:
         """Return a header's value whatever the case of its name, the first of several, or None."""
-        return self.find(b"\r\n" + name.lower().encode("latin-1") + b":")
+        return self.find(name.lower().encode("latin-1"))
 
-    def keep_lowered(self, lowered: bytes) -> None:
-        """Keep the head in lower case, for `find`. The connection calls this when it has it at hand."""
-        self._lowered = lowered
+    def find(self, name: bytes) -> str | None:
+        """Return a header's value by its name in lower case."""
+        fields = self._fields
+        if fields is None:
+            pairs = (line.partition(b":") for line in reversed(self.head.split(b"\r\n")))
+            fields = self._fields = {name.lower(): value for name, _, value in pairs}
+        value = fields.get(name)
+        return None if value is None else value.strip().decode("latin-1")
 
-    def find(self, needle: bytes) -> str | None:
-        """Return the value of the header that starts with `needle`: CRLF, the name in lower case, a colon."""
-        lowered = self._lowered
-        if lowered is None:
-            lowered = self._lowered = self.head.lower()
-        at = lowered.find(needle)
-        if at < 0:
-            return None
-        start = at + len(needle)
-        return self.head[start : lowered.find(b"\r\n", start)].strip().decode("latin-1")
+    def keep_fields(self, fields: dict[bytes, bytes]) -> None:
+        """Keep the headers' values by their names in lower case. The connection calls this when it has them at hand."""
+        self._fields = fields
+
+    def compact(self) -> None:
+        """Drop what can be parsed again: a long ledger would otherwise keep the garbage collector busy."""
+        self._document = _UNPARSED
+        self._files = self._fields = None
 
     @property
     def document(self) -> Any:
         """The body: parsed JSON, or the fields of a form; None where it is neither."""
         if self._document is _UNPARSED:
-            content_type = self.find(b"\r\ncontent-type:") or ""
-            if content_type[:10].lower() == "multipart/":
-                self._document, self._files = parse_body(content_type, self.body)
-            else:
-                self._document = parse_json(self.body)
+            return self.parse(self.find(_CONTENT_TYPE) or "")
+        return self._document
+
+    def parse(self, content_type: str) -> Any:
+        """Parse the body as what `content_type` says, and keep it as the document."""
+        if content_type[:10].lower() == "multipart/":
+            self._document, self._files = parse_body(content_type, self.body)
+        else:
+            self._document = parse_json(self.body)
         return self._document
 
     @property
@@ -110,11 +119,7 @@ class Entry:
     @property
     def event(self) -> Any:
         """The event's name, under either of its two field names; None where the body has none."""
-        document = self.document
-        if not isinstance(document, dict):
-            return None
-        name = document.get("event")
-        return document.get("trigger") if name is None else name
+        return event_of(self.document)
 
     @property
     def payload(self) -> Any:
@@ -148,6 +153,14 @@ class Entry:
             return True
         payload = self.payload
         return isinstance(payload, dict) and all(payload.get(name, _MISSING) == fields[name] for name in fields)
+
+
+def event_of(document: Any) -> Any:
+    """Return the event's name in a body, under either of its two field names; None where there is none."""
+    if not isinstance(document, dict):
+        return None
+    name = document.get("event")
+    return document.get("trigger") if name is None else name
 
 
 class Ledger:
