@@ -13,10 +13,8 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-_decoder = json.JSONDecoder(
-    parse_constant=_refuse_constant
-)  # NaN and Infinity: Python's json takes them, Node's does not
-_scan = _decoder.scan_once
+# NaN and Infinity: Python's json takes them, Node's does not.
+_scan = json.JSONDecoder(parse_constant=_refuse_constant).scan_once  # type: ignore[attr-defined]
 _NOT_SPACE = re.compile(r"[^ \t\n\r]")
 
 
