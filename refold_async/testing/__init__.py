@@ -9,7 +9,7 @@ from ._faults import Fault, FaultPlan, SeededFaults
 from ._latency import Latency
 from ._webhooks import WebhookDelivery, WebhookResult
 from .dialect import Dialect
-from .ledger import Entry, Ledger
+from .ledger import Entry, Ledger, Totals
 from .runs import Run, RunPlan, Runs
 from .server import MockRefold
 
@@ -30,6 +30,7 @@ __all__ = [
     "RunPlan",
     "Runs",
     "SeededFaults",
+    "Totals",
     "UploadedFile",
     "WebhookDelivery",
     "WebhookResult",

@@ -67,7 +67,7 @@ class ServedExchange:
         self._answer(self.entry, self._connection, reply)
 
     def send_half(self, reply: Reply) -> None:
-        self.entry.status = reply.status
+        self._ledger.record_status(self.entry, reply.status)
         data = self._render(reply)
         self._connection.send_part(data[: len(data) - (len(reply.body) + 1) // 2])
 

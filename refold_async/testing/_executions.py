@@ -10,6 +10,7 @@ from typing import Any
 from ._answers import Errors, Reply, WallClock, json_reply
 from ._routes import Route, RoutedRequest
 from .dialect import Dialect
+from .ledger import Ledger
 from .runs import Run, RunPlan, Runs, object_id, workflow_id
 
 
@@ -17,8 +18,16 @@ class Executions:
     """Lists, shows, stops and reruns."""
 
     def __init__(
-        self, runs: Runs, dialect: Dialect, errors: Errors, wall: WallClock, clock: Callable[[], float], api_key: str
+        self,
+        runs: Runs,
+        ledger: Ledger,
+        dialect: Dialect,
+        errors: Errors,
+        wall: WallClock,
+        clock: Callable[[], float],
+        api_key: str,
     ) -> None:
+        self._ledger = ledger
         self._runs = runs
         self._dialect = dialect
         self._errors = errors
@@ -90,7 +99,7 @@ class Executions:
         run = self._runs.find(request.values[0], request.account)
         if run is None:
             return self._unknown()
-        request.entry.fired = True
+        self._ledger.record_fired(request.entry)
         again = self._runs.rerun(run)
         if self._dialect.rerun == "v1":
             return json_reply({"message": "Execution queued", "instanceId": again.id})

@@ -140,8 +140,8 @@ class Service:
         exchange = ServedExchange(entry, connection, self.ledger, self._answer, self._render, self.refuse)
         if fault.fires:
             exchange.reply = route.answer(request)
-        elif fault.claims_key and self._claims is not None:
-            entry.duplicate = not self._claims.claim(entry, self.clock())
+        elif fault.claims_key and self._claims is not None and not self._claims.claim(entry, self.clock()):
+            self.ledger.record_duplicate(entry)
         fault.action(fault, exchange)
 
     def _accept(self, entry: Entry) -> RoutedRequest | Reply:
@@ -220,12 +220,12 @@ class Service:
     def _fire(self, request: RoutedRequest) -> Reply:
         entry = request.entry
         if self._claims is not None and not self._claims.claim(entry, self.clock()):
-            entry.duplicate = True
+            self.ledger.record_duplicate(entry)
             self.runs.note(entry)
             if self._claims.repeat_status == 409:
                 return self.errors.make(409, "An event with this key was received before", "DUPLICATE", spelled="v1")
             return FIRED
-        entry.fired = True
+        self.ledger.record_fired(entry)
         self.runs.note(entry)
         return FIRED
 
@@ -244,12 +244,12 @@ class Service:
         self.ledger.add(entry)
         entry.compact()
         if self.latency is None:
-            entry.status = reply.status  # before it is written: the client may look as soon as it has read
+            self.ledger.record_status(entry, reply.status)
             connection.send(data)
         else:
             asyncio.get_running_loop().call_later(self.latency(), self._send, entry, connection, reply.status, data)
 
     def _send(self, entry: Entry, connection: Connection, status: int, data: bytes) -> None:
         if connection.is_open:
-            entry.status = status
+            self.ledger.record_status(entry, status)
             connection.send(data)

@@ -163,12 +163,35 @@ def event_of(document: Any) -> Any:
     return document.get("trigger") if name is None else name
 
 
+@define
+class Totals:
+    """Counts since the ledger was made or cleared, whatever it still keeps.
+
+    :ivar requests: how many arrived.
+    :ivar fired: how many events fired.
+    :ivar duplicates: how many were dropped as repeats.
+    :ivar statuses: how often each status was answered.
+    """
+
+    requests: int = 0
+    fired: int = 0
+    duplicates: int = 0
+    statuses: Counter[int] = field(factory=Counter)
+
+    def add(self, other: Totals) -> None:
+        """Add other counts to these."""
+        self.requests += other.requests
+        self.fired += other.fired
+        self.duplicates += other.duplicates
+        self.statuses += other.statuses
+
+
 class Ledger:
     """The entries of a server, in order of arrival. May be read from any thread.
 
     :param keep: how many entries are kept, the latest ones; None for all. The counts go on regardless.
     :param clock: seconds, monotonic, for `wait_for`; bound early, so that no test which freezes time stops it.
-    :ivar requests: how many arrived.
+    :ivar totals: what was counted, also of entries that are no longer kept.
     :ivar connections: how many were opened.
     :ivar dropped_idle: how many the server closed while they waited for a request; one on its way may have met that.
     """
@@ -178,17 +201,37 @@ class Ledger:
         self._clock = clock
         self._arrived = threading.Condition()
         self._waiting = 0
-        self.requests = 0
+        self.totals = Totals()
         self.connections = 0
         self.dropped_idle = 0
 
     def add(self, entry: Entry) -> None:
         """Record a request. The server calls this."""
         self._entries.append(entry)
-        self.requests += 1
+        self.totals.requests += 1
         if self._waiting:
             with self._arrived:
                 self._arrived.notify_all()
+
+    def record_fired(self, entry: Entry) -> None:
+        """Record that an event fired. The server calls this."""
+        entry.fired = True
+        self.totals.fired += 1
+
+    def record_duplicate(self, entry: Entry) -> None:
+        """Record that an event was dropped as a repeat. The server calls this."""
+        entry.duplicate = True
+        self.totals.duplicates += 1
+
+    def record_status(self, entry: Entry, status: int) -> None:
+        """Record what is answered. The server calls this before it writes: a client may look as soon as it has read."""
+        entry.status = status
+        self.totals.statuses[status] += 1
+
+    @property
+    def requests(self) -> int:
+        """How many requests arrived."""
+        return self.totals.requests
 
     @property
     def entries(self) -> list[Entry]:
@@ -251,4 +294,5 @@ class Ledger:
     def clear(self) -> None:
         """Forget all entries, and set the counts to 0."""
         self._entries.clear()
-        self.requests = self.connections = self.dropped_idle = 0
+        self.totals = Totals()
+        self.connections = self.dropped_idle = 0

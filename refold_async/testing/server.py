@@ -112,7 +112,7 @@ class MockRefold:
         self.accounts = Accounts(accounts, token_lifetime, dialect, errors, clock)
         self.accounts.accept_token(session_token, linked_account_id)
         events_api = EventsApi(self.events, dialect, errors)
-        executions = Executions(self.runs, dialect, errors, wall, clock, api_key)
+        executions = Executions(self.runs, self.ledger, dialect, errors, wall, clock, api_key)
         self._tls = TLSFiles.make() if tls else None
         self._service = Service(
             prefix=self.prefix,
