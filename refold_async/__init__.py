@@ -1,4 +1,4 @@
-"""Async client for Refold: fire events, and know of each whether it fired."""
+"""Send events to Refold and know whether each one fired."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -59,7 +59,7 @@ def _rebuild(cls: type[RefoldError], args: tuple[Any, ...]) -> RefoldError:
 
 
 def picklable(trigger: Trigger | None) -> Trigger | None:
-    """Give the trigger as it can cross a process border: a context or payload that cannot is left behind."""
+    """Return a copy of the trigger without the parts that cannot be pickled."""
     if trigger is None or _pickles(trigger):
         return trigger
     from attrs import evolve
@@ -191,7 +191,7 @@ class APIError(RefoldError):
 
     @classmethod
     def of_status(cls, status_code: int) -> type[APIError]:
-        """Give the class for a status: the most precise one there is."""
+        """Return the most precise class for a status."""
         if status_code >= 500:
             return ServerError
         return _BY_STATUS.get(status_code, APIError)

@@ -84,7 +84,7 @@ class BatchResult(Sequence[Outcome]):
 
     @property
     def ambiguous(self) -> tuple[Outcome, ...]:
-        """The part of `failed` that may have fired all the same: look before sending these again."""
+        """The part of `failed` that may have fired: settle these before you send them again."""
         return tuple(outcome for outcome in self._outcomes if outcome.delivery is Delivery.AMBIGUOUS)
 
     def raise_for_failures(self) -> None:
@@ -100,7 +100,8 @@ class BatchResult(Sequence[Outcome]):
 class BatchInterruptedError(RefoldError):
     """The source of a batch raised; the cause is its error.
 
-    :ivar result: every outcome so far; of a stream, which gives them all before, those that nobody had taken yet.
+    :ivar result: all outcomes of `trigger_many`; of `trigger_stream`, those that you had not taken when the source
+        raised.
     :ivar delivery: ambiguous as soon as any of it may have fired: look at each outcome.
     """
 

@@ -37,7 +37,7 @@ class Delivery(enum.StrEnum):
 
 @frozen
 class Trigger:
-    """One event to fire.
+    """One event to send.
 
     It is checked when it is sent, not when it is built, so that a bad row in a batch becomes that row's outcome.
 
@@ -49,7 +49,7 @@ class Trigger:
     :param instance_tag: a label for the execution in Refold.
     :param idempotency_key: the key that Refold may use to drop repeats; see `Idempotency`.
     :param ordering_key: triggers that share one are sent one at a time by the batch calls, in input order.
-    :param context: anything of the caller's own; handed back on the outcome and never sent.
+    :param context: any value of yours. It comes back on the outcome and is never sent.
     """
 
     slug: str
@@ -71,7 +71,7 @@ class Receipt:
     :param status_code: the HTTP status, 2xx.
     :param request_id: Refold's id for the request, where it gave one.
     :param attempts: how many times the request was tried.
-    :param elapsed: seconds from the call to the end of the answer, waits included.
+    :param elapsed: seconds from the call to the end of the response, waits included.
     :param idempotency_key: the key that went with every attempt, if any.
     :param after_ambiguous: an earlier attempt may have fired too, so this success may be a dropped repeat.
     :param raw: the body as it was received, decompressed; what arrived of it where it broke off.
@@ -136,8 +136,8 @@ def is_header_name(name: object) -> bool:
 class Idempotency:
     """A declaration that the customer's workflows drop repeats of one key within a window.
 
-    Refold drops repeats only where the workflow's trigger was set to; say so here only if it was. Give one of the
-    two places.
+    Refold drops repeats only if the workflow's trigger is set up for it, so declare it only then. The key is in one of
+    two places: a header or a field of the payload.
 
     :param header: the name of the request header the workflow reads the key from.
     :param payload_field: the field of the payload it reads the key from.
