@@ -13,5 +13,7 @@ def main() -> None:
     except ImportError:
         sys.exit("refold-async's command line needs typer and rich: pip install 'refold-async[cli]'")
     from ._app import app
+    from ._streams import forgiving_streams
 
-    app()
+    with forgiving_streams():
+        app(prog_name="refold-async")

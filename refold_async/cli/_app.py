@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import signal
 import threading
 from typing import Annotated
@@ -18,10 +17,15 @@ from ._batch import batch
 from ._demo import run_demo
 from ._exits import EXIT_ACCEPTED, EXIT_AMBIGUOUS, EXIT_FAILED, EXIT_USAGE, stop
 from ._input import InputError
+from ._options import CACert, Verbose, trusted
 from ._payload import read_payload
+from ._words import with_cause
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False, rich_markup_mode="markdown"
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -33,16 +37,17 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _main(
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log each attempt to standard error.")] = False,
+    verbose: Verbose = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Fire events into Refold, and know of each whether it fired.
+    """Send events to Refold, and know of each whether it fired.
 
     Exit codes: 0 all accepted, 1 some failed, 2 wrong usage, 3 some may have fired.
+
+    Begin with `refold-async demo`; then `refold-async batch FILE --dry-run`.
     """
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
 
 
 @app.command()
@@ -51,6 +56,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Of the faults.")] = 7,
     rate: Annotated[float, typer.Option(min=1, help="Events a second; Refold's own limit is 20.")] = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Fire a batch at an embedded mock of Refold, with faults switched on, and check it against the mock's ledger."""
     summary = anyio.run(run_demo, events, seed, rate, Console(stderr=as_json))
@@ -59,7 +65,12 @@ def demo(
     raise typer.Exit(EXIT_ACCEPTED if summary.truthful else EXIT_FAILED)
 
 
-@app.command()
+@app.command(
+    epilog="**Examples**\n\n"
+    "`refold-async trigger pipedrive 'Deal Created' '{\"deal\": 1}' --linked-account-id acct_1`\n\n"
+    "`refold-async trigger pipedrive 'Deal Created' @deal.json --json`\n\n"
+    "`jq .deal order.json | refold-async trigger pipedrive 'Deal Created' -`"
+)
 def trigger(
     slug: Annotated[str, typer.Argument(help="The application's slug, such as pipedrive.")],
     event: Annotated[str, typer.Argument(help="The event's name, as in the Refold console.")],
@@ -74,8 +85,10 @@ def trigger(
     instance_tag: Annotated[str | None, typer.Option(help="A label for the execution.")] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="The key by which Refold may drop repeats.")] = None,
     base_url: Annotated[str | None, typer.Option(help="Where Refold is; or REFOLD_BASE_URL.")] = None,
+    cacert: CACert = None,
     deadline: Annotated[float, typer.Option(min=0.1, help="Seconds for the whole call.")] = 30.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Fire one event. The credential comes from REFOLD_API_KEY or REFOLD_SESSION_TOKEN, never from an option."""
     try:
@@ -84,7 +97,7 @@ def trigger(
         stop(str(error))
 
     async def fire() -> Receipt:
-        async with RefoldClient(base_url=base_url, deadline=deadline) as client:
+        async with RefoldClient(base_url=base_url, deadline=deadline, verify=trusted(cacert)) as client:
             return await client.trigger(
                 slug,
                 event,
@@ -98,16 +111,17 @@ def trigger(
     try:
         receipt = anyio.run(fire)
     except RefoldError as error:
+        delivery = error.delivery or Delivery.NOT_SENT
         _report(
             as_json,
-            delivery=error.delivery and error.delivery.value,
+            delivery=delivery.value,
             attempts=error.attempts,
             error=type(error).__name__,
-            message=str(error),
+            message=with_cause(error),
         )
-        if error.attempts == 0 and error.delivery is Delivery.NOT_SENT and error.__cause__ is None:
+        if error.attempts == 0 and delivery is Delivery.NOT_SENT and error.__cause__ is None:
             raise typer.Exit(EXIT_USAGE) from None
-        raise typer.Exit(EXIT_AMBIGUOUS if error.delivery is Delivery.AMBIGUOUS else EXIT_FAILED) from None
+        raise typer.Exit(EXIT_AMBIGUOUS if delivery is Delivery.AMBIGUOUS else EXIT_FAILED) from None
     _report(
         as_json,
         delivery=receipt.delivery.value,
@@ -117,7 +131,14 @@ def trigger(
     )
 
 
-app.command("batch")(batch)
+app.command(
+    "batch",
+    epilog="**Examples**\n\n"
+    "`refold-async batch deals.csv --slug pipedrive --event 'Deal Created' --dry-run` checks each row, sends none\n\n"
+    "`refold-async batch deals.csv … --journal deals.journal` sends them\n\n"
+    "`refold-async batch deals.csv … --journal deals.journal --resume` goes on after a stop or a kill\n\n"
+    "`zcat deals.jsonl.gz | refold-async batch - --failed-to failed.jsonl` keeps what did not fire",
+)(batch)
 
 
 @app.command("mock-server")
@@ -131,6 +152,7 @@ def mock_server(
     dedupe_header: Annotated[str | None, typer.Option(help="Drop repeats of the key in this header.")] = None,
     keep: Annotated[int, typer.Option(min=1, help="How many requests the ledger keeps.")] = 10_000,
     seconds: Annotated[float | None, typer.Option(min=0, help="Stop by itself after so long.")] = None,
+    verbose: Verbose = False,
 ) -> None:
     """Serve a mock of Refold until Ctrl-C."""
     server = MockRefold(

@@ -20,6 +20,7 @@ from .._types.values import UNSET
 from ..limiters import MemoryRateLimiter
 from . import _core_access as access
 from ._check import check_rows
+from ._descriptors import affordable_connections
 from ._exits import EXIT_USAGE
 from ._input import Input, InputError
 from ._input_options import InputOptions
@@ -34,6 +35,7 @@ from ._options import (
     OutputOptions,
     PaceOptions,
     command_of,
+    trusted,
 )
 from ._order import KeyOrder
 from ._progress import Progress
@@ -106,9 +108,9 @@ class BatchCommand:
             retry=self.pace.make_retry_policy(),
             rate_limit=limiter,
             idempotency=self.client.make_idempotency(),
-            max_connections=max(50, self.pace.max_concurrency),
+            max_connections=affordable_connections(max(50, self.pace.max_concurrency)),
             timeout=UNSET if self.client.timeout is None else self.client.timeout,
-            verify=True if self.client.cacert is None else str(self.client.cacert),
+            verify=trusted(self.client.cacert),
         )
 
     def _open_journal(
@@ -170,7 +172,12 @@ class BatchCommand:
             async with client:
                 await run.send(client, Progress(Console(stderr=True), run.snapshot, quiet=self.output.quiet))
 
-        anyio.run(send)
+        try:
+            anyio.run(send)
+        finally:
+            for leftovers in (run.failed_to, run.ambiguous_to):
+                if leftovers is not None:
+                    leftovers.close()
         report = run.report
         if report.error is not None:
             typer.echo(report.error, err=True)

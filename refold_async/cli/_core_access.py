@@ -8,7 +8,6 @@ from typing import Any, Final
 import anyio
 
 from .. import RefoldClient, Trigger
-from ..policies.circuit import is_outage
 from ..transports._call import Call
 
 Sending = Call
@@ -54,17 +53,17 @@ def trigger_of(sending: Sending) -> Trigger:
     return sending.trigger
 
 
-def reader(client: RefoldClient) -> Callable[[], Awaitable[bool]]:
-    """Return a function that makes one read, and returns whether a working service answered it, with whatever."""
+def reader(client: RefoldClient) -> Callable[[], Awaitable[int]]:
+    """Return a function that makes one read, and returns the status that answered it.
 
-    async def read() -> bool:
+    It raises what kept it from being answered.
+    """
+
+    async def read() -> int:
         session = client.session
         url = session.base_url.copy_with(path=session.base_url.path.rstrip("/") + "/api/v2/public/execution")
-        try:
-            with anyio.fail_after(READ_TIMEOUT):
-                response = await session.get(url, params={"limit": "1"}, timeout=READ_TIMEOUT)
-        except Exception:  # noqa: BLE001 - whatever it is, nothing answered
-            return False
-        return not is_outage(status_code=response.status_code)
+        with anyio.fail_after(READ_TIMEOUT):
+            response = await session.get(url, params={"limit": "1"}, timeout=READ_TIMEOUT)
+        return response.status_code
 
     return read

@@ -112,18 +112,15 @@ class Input:
             )
 
     def keep(self) -> None:
-        """Remember what is read from here on, in a file without a name, unless the input can be read twice.
+        """Remember what is read from here on, unless the input can be read twice.
 
-        :raises InputError: when there is no place for such a file.
+        In a file without a name; in memory where there is no temporary folder.
         """
         if self._start is None:
             try:
                 self._kept = tempfile.TemporaryFile()  # noqa: SIM115 - closed once it was read again
-            except OSError as error:
-                raise InputError(
-                    f"{self.name} must be read twice to resume, and there is no temporary folder for it "
-                    f"({error.strerror}). Save the rows to a file and name that, or set TMPDIR"
-                ) from error
+            except OSError:
+                self._kept = io.BytesIO()
 
     def rewind(self) -> None:
         """Read again from the first byte; `keep` was called before that was read."""

@@ -25,15 +25,35 @@ _output = partial(typer.Option, rich_help_panel="Output")
 
 
 def log_to_stderr(verbose: bool) -> bool:
-    """Log each attempt to standard error, if asked to."""
+    """Log each attempt to standard error, if asked to; else errors only, unless somebody has set logging up."""
     if verbose:
-        logging.basicConfig(level=logging.DEBUG, format="%(levelname)s %(name)s: %(message)s", force=True)
+        logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", force=True)
+        logging.getLogger("refold_async").setLevel(logging.DEBUG)
+    else:
+        logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
     return verbose
 
 
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", callback=log_to_stderr, help="Log each attempt to standard error.")
 ]
+
+
+CACert = Annotated[
+    Path | None,
+    _client(
+        "--cacert",
+        exists=True,
+        dir_okay=False,
+        metavar="FILE",
+        help="A PEM file with the authorities to trust, in place of the usual ones.",
+    ),
+]
+
+
+def trusted(cacert: Path | None) -> bool | str:
+    """Return what the client takes as `verify=`. Nothing turns the checks off."""
+    return True if cacert is None else str(cacert)
 
 
 class OnKeyFailure(enum.StrEnum):
@@ -157,9 +177,7 @@ class ClientOptions:
         float, _client("--idempotency-window", help="Seconds for which they remember a key.")
     ] = 300.0
     base_url: Annotated[str | None, _client("--base-url", help="Where Refold is; or REFOLD_BASE_URL.")] = None
-    cacert: Annotated[
-        Path | None, _client("--cacert", help="A PEM file with the authorities to trust, in place of the usual ones.")
-    ] = None
+    cacert: CACert = None
     deadline: Annotated[float, _client("--deadline", help="Seconds for each row, from its first slot on.")] = 30.0
     timeout: Annotated[
         float | None,

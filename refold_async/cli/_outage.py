@@ -31,20 +31,23 @@ class Outage:
     be served by different machines; the answer to it closes the circuit. If that row meets the outage as well, the next
     one goes first after twice the time.
 
-    :param read: makes one read, and returns whether it was answered by a working service.
+    :param read: makes one read, and returns the status that answered it, or raises.
     :param say: prints a line.
     :param changed: is called when rows may go that could not before.
+    :param on_unreachable: is told why the first read of an outage was not answered.
     :ivar answered: whether the service ever answered in this run.
     """
 
     breaker: CircuitBreaker
-    read: Callable[[], Awaitable[bool]]
+    read: Callable[[], Awaitable[int]]
     say: Callable[[str], None]
     changed: Callable[[], None]
+    on_unreachable: Callable[[Exception], None]
     answered: bool = False
     _since: float = 0.0
     _hold: float = 0.0
     _not_before: float = 0.0
+    _has_read: bool = False
     _probe: Probe | None = None
     _first: int | None = None
     """The line of the row that goes first; 0 while none was taken yet."""
@@ -116,19 +119,25 @@ class Outage:
         if probe is None:
             return
         try:
-            works = await self.read()
+            status = await self.read()
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing answered
+            probe.failed()
+            if not self._has_read:
+                self.on_unreachable(error)
         except BaseException:
             probe.dropped()
             raise
-        if not works:
-            probe.failed()
-        elif not self.breaker.is_closed:
-            self._probe, self._first = probe, 0
-            self.changed()
+        else:
+            if is_outage(status_code=status):
+                probe.failed()
+            elif not self.breaker.is_closed:
+                self._probe, self._first = probe, 0
+                self.changed()
+        self._has_read = True
 
     def _close(self) -> None:
         self.say(f"Refold answers again after {duration(anyio.current_time() - self._since)}: going on.")
-        self._hold, self._not_before, self._probe, self._first = 0.0, 0.0, None, None
+        self._hold, self._not_before, self._probe, self._first, self._has_read = 0.0, 0.0, None, None, False
         self._move()
         self.changed()
 

@@ -110,7 +110,11 @@ class Run:
         self._position = self.source.offset
         started = time.monotonic()
         self._outage = Outage(
-            CircuitBreaker(clock=anyio.current_time), access.reader(client), progress.say, self._rows.changed
+            CircuitBreaker(clock=anyio.current_time),
+            access.reader(client),
+            progress.say,
+            self._rows.changed,
+            self._on_unreachable,
         )
         self._rows.outage = self._outage
         hooks = [self._watch, self._outage.watch, *([] if self.journal is None else [self.journal.watch])]
@@ -243,7 +247,15 @@ class Run:
                 "failures",
                 f"{counted(failed, 'row')} failed, as many as --max-failures allows. Nothing more was sent",
             )
-        if self._outage is not None and not self._outage.answered and error is not None and _is_permanent(error):
+        if isinstance(error, RefoldConnectionError):
+            self._stop_if_it_cannot_pass(error)
+
+    def _on_unreachable(self, error: Exception) -> None:
+        self._say(f"No answer to the read either: {with_cause(error)}.")
+        self._stop_if_it_cannot_pass(error)
+
+    def _stop_if_it_cannot_pass(self, error: Exception) -> None:
+        if self._outage is not None and not self._outage.answered and _is_permanent(error):
             self._stop("unreachable", f"{with_cause(error)}. Nothing was sent: check --base-url and --cacert")
 
     def _on_bad(self, row: BadRow) -> bool:

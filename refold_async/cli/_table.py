@@ -146,9 +146,10 @@ class Table:
         """
         event = event_for(delivery, status_code=status)
         queued = RowState.DEFERRED if delivery is Delivery.REJECTED else RowState.NOT_SENT
-        if self.fence(line) is State.QUEUED and event in (Event.DEFER, Event.REJECT):
+        state = self.fence(line)
+        if state is State.QUEUED and event in (Event.DEFER, Event.REJECT):
             self.set(line, queued)  # no attempt was under way: before the first, or between two
-        else:
+        elif state is not State.REJECTED or event is not Event.DEFER:  # else it was to be sent again, and was not
             self._end(line, event, queued)
 
     def invalid(self, line: int) -> None:
