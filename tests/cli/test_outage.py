@@ -23,7 +23,7 @@ from refold_async.cli._records import Origin
 from refold_async.cli._run import Run
 from refold_async.cli._table import RowState, Table
 from refold_async.cli._trials import Trials
-from tests.batch.support import run
+from tests.fakes.clock import run
 
 HOUR = 3600.0
 BEGINS = 30.0
