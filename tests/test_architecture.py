@@ -17,9 +17,9 @@ LAYERS = ["_types", "policies", "limiters", "transports", "_client", "testing", 
 """Each may import those before it, and itself."""
 
 ROOMS = {
-    "__main__": "cli", "_version": "_types", "_hooks": "_types", "hooks": "_types", "_encode": "_types", "_wire": "_types",
+    "_version": "_types", "_hooks": "_types", "hooks": "_types", "_encode": "_types", "_wire": "_types",
     "_credentials": "_types", "_config": "_client", "_runtime": "_client", "_ending": "_client", "_caller": "_client",
-    "webhooks": "_types", "_logging": "_types", "otel": "_types",
+    "__main__": "cli", "webhooks": "_types", "_logging": "_types", "otel": "_types",
     "_batch": "_client", "_session": "_client", "__init__": "_client",
 }  # fmt: skip
 
