@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 import os
 import re
 import shlex
@@ -13,7 +11,6 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import anyio.to_thread
 import pytest
 
 import refold_async
@@ -59,28 +56,21 @@ def test_programs_print_what_their_page_shows(page: Path, tmp_path: Path) -> Non
             assert done.stdout == output
 
 
-@pytest.mark.asyncio
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
-async def test_examples_in_python(page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_examples_in_python_run_when_they_are_pasted_into_a_file(
+    page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     with MockRefold(rate_limit=None, api_key=KEY) as server:
         settings = {"API_KEY": KEY, "BASE_URL": server.url, "LINKED_ACCOUNT_ID": "acct_1"}
         for name, value in settings.items():
             monkeypatch.setenv(f"REFOLD_{name}", value)
-        names: dict[str, Any] = {"__name__": "example"}
         shown = {source for source, _ in with_outputs(page)}
         for source in blocks(page, "python"):
-            if source in shown:  # it has a test of its own
-                continue
-            code = compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
             if "def test_" in source:
-                exec(source, names)
-                await anyio.to_thread.run_sync(in_pytest, source, tmp_path)
-            elif "asyncio.run(" in source:
-                await anyio.to_thread.run_sync(exec, code, names)
-            else:
-                result = eval(code, names)
-                if inspect.isawaitable(result):
-                    await result
+                in_pytest(source, tmp_path)
+            elif source not in shown:  # those have a test of their own
+                names: dict[str, Any] = {"__name__": "__main__"}
+                exec(compile(source, str(page), "exec", dont_inherit=True), names)
         if page.name not in SELF_CONTAINED:
             assert server.ledger.fired, "the examples never reached the server"
         assert {entry.status for entry in server.ledger.entries} <= {200}
