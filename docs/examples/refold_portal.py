@@ -53,6 +53,7 @@ class RefoldPortal:
 
 _portal: RefoldPortal | None = None
 _lock = threading.Lock()
+_inherited: list[RefoldPortal] = []  # never freed: a portal that is freed waits for its thread
 
 
 def get_refold() -> RefoldPortal:
@@ -61,15 +62,24 @@ def get_refold() -> RefoldPortal:
     with _lock:
         if _portal is None:
             _portal = RefoldPortal()
-            atexit.register(_portal.close)
+            atexit.register(close_refold)
         return _portal
+
+
+def close_refold() -> None:
+    """Close this process's portal, where something else than the end of the process is the time for it."""
+    global _portal
+    with _lock:
+        portal, _portal = _portal, None
+    if portal is not None:
+        portal.close()
 
 
 def _forget() -> None:
     """Let a forked child open its own: the parent's thread does not exist there."""
     global _portal, _lock
     if _portal is not None:
-        atexit.unregister(_portal.close)
+        _inherited.append(_portal)
     _portal, _lock = None, threading.Lock()
 
 
