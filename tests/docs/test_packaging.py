@@ -6,6 +6,8 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 import refold_async
 
 ROOT = Path(__file__).parents[2]
@@ -54,3 +56,12 @@ def test_the_version_has_an_entry_in_the_changelog_unless_it_is_not_released_yet
 def test_no_badge_and_no_link_leads_to_a_package_registry() -> None:
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
     assert not [page.name for page in pages if re.search(r"pypi\.org|pythonhosted", page.read_text())]
+
+
+@pytest.mark.skipif(not (ROOT / "refold_async" / "_core").exists(), reason="the core is not there yet")
+def test_the_files_that_contributing_names_are_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"`((?:[\w.-]+/)+[\w.-]*|\w+\.py)`", text))
+    assert "policies/verdict.py" in named
+    missing = [name for name in named if not (ROOT / name).exists() and not (ROOT / "refold_async" / name).exists()]
+    assert not sorted(missing)
