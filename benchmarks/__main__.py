@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
-from . import wire
+from . import report, wire
 from .contenders import LOOPS
+from .results import Result
+from .run import FULL, QUICK, run, say
+
+RESULT = Path("benchmarks/results/result.json")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -21,14 +26,26 @@ def parser() -> argparse.ArgumentParser:
     asked.add_argument(
         "--instructions", action="store_true", help="count instructions by callgrind: slow, and sure on a busy machine"
     )
+    full = commands.add_parser("full", help="everything, in under nine minutes on a quiet machine")
+    full.add_argument("--quick", action="store_true", help="fewer and shorter rounds: a look, not a result")
+    full.add_argument("--out", type=Path, default=RESULT, help="where the raw result is written")
+    written = commands.add_parser("report", help="write a result, its charts and its tables into docs and README")
+    written.add_argument("result", type=Path, nargs="?", default=RESULT)
     return top
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says, and return the exit code."""
     given = parser().parse_args(arguments)
+    if given.command == "report":
+        for path in report.write(given.result):
+            print(path)
+        return 0
+    if given.command == "full":
+        print(report.blocks(run(QUICK if given.quick else FULL, given.out))["docs/benchmarks.md"])
+        return 0
     keys = given.only or wire.LINES
-    result = wire.measure(
+    result: Result = wire.measure(
         keys,
         given.loop or LOOPS,
         rounds=given.rounds,
@@ -39,11 +56,6 @@ def main(arguments: list[str] | None = None) -> int:
     found = list(wire.verdicts(result, keys, counted=given.instructions))
     print(wire.table(found))
     return 0 if found and all(line.holds for line in found) else 1
-
-
-def say(line: str) -> None:
-    """Tell whoever watches how far it is; standard output is for results."""
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

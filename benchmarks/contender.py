@@ -59,7 +59,7 @@ def events(count: int = DISTINCT_EVENTS) -> list[Event]:
 class Target:
     """Where to send: the same for every contender.
 
-    :ivar ca: the file of the authority that signed the server's certificate, where the URL is `https`.
+    :ivar ca: the certificate, as PEM, of the authority that signed the server's, where the URL is `https`.
     :ivar connections: how many connections may be open. All of them are kept alive.
     :ivar timeout: seconds for an attempt, where a measurement needs one; None leaves the contender's default.
     """
@@ -83,7 +83,7 @@ class Target:
     @property
     def verify(self) -> ssl.SSLContext | bool:
         """What checks the server's certificate: its own authority, or the usual ones."""
-        return True if self.ca is None else ssl.create_default_context(cafile=self.ca)
+        return True if self.ca is None else ssl.create_default_context(cadata=self.ca)
 
 
 Fire = Callable[[Event], Awaitable[object]]

@@ -85,6 +85,7 @@ async def sample(fire: Fire, *, concurrency: int, seconds: float, server_pid: in
     """
     callers = _Callers(fire)
     gc.collect()
+    machine.forget_peak()
     async with asyncio.TaskGroup() as group:
         await _start(group, concurrency, callers.call_until_stopped)
         await callers.completed(max(concurrency, 50))
@@ -126,13 +127,16 @@ async def send_all(fire: Fire, source: Iterator[Event], concurrency: int) -> Non
 async def count(send: Send, *, calls: int, concurrency: int) -> dict[str, Any]:
     """Measure so many calls from the first to the last, after some to warm up."""
     gc.collect()
-    await send(islice(cycle(events()), max(500, concurrency)), concurrency)
+    machine.forget_peak()
+    warming = max(500, concurrency)
+    await send(islice(cycle(events()), warming), concurrency)
     source = islice(cycle(events()), calls)
     cpu, start = time.process_time(), time.perf_counter()
     await send(source, concurrency)
     used, took = time.process_time() - cpu, time.perf_counter() - start
     return {
         "completed": calls,
+        "requests": calls + warming,
         "rate": calls / took,
         "cpu_us": used / calls * 1e6,
         "peak_bytes": machine.peak_bytes(),

@@ -1,23 +1,20 @@
-"""The near end of a worker: giving it turns, with a limit on how long each may take."""
+"""Processes in which measurements take their turns, with a limit on how long each turn may take."""
 
 from __future__ import annotations
 
-import json
+import multiprocessing
 import os
-import selectors
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Sequence
+from importlib import import_module
+from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from . import machine
-from .worker import READY
 
-START_LIMIT = 60.0
+START_LIMIT: Final = 60.0
 """Seconds that the imports may take."""
+
+_CONTEXT: Final = multiprocessing.get_context("spawn")
 
 
 class TurnFailedError(Exception):
@@ -25,29 +22,29 @@ class TurnFailedError(Exception):
 
 
 class Worker:
-    """A process in which a measurement takes its turns. Its crash is its own, and a hang ends with its turn.
+    """A process of its own. Its crash is its own, and a hang ends with its turn.
 
-    :param measurement: the module whose `turn` is called.
-    :param under: the command of a tool that runs the process, such as valgrind.
+    :param module: the one whose `turn` is called.
+    :param core: the core to keep it on: the client's or the server's.
     """
 
-    def __init__(self, measurement: str, *, under: Sequence[str] = ()) -> None:
+    def __init__(self, module: str, *, core: int = machine.CLIENT) -> None:
+        machine.set_environment()
+        self._pipe, theirs = _CONTEXT.Pipe()
+        self._process = _CONTEXT.Process(target=_work, args=(module, core, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
         self._ready = False
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
-        core = machine.core_for(machine.CLIENT)
-        self.process = subprocess.Popen(
-            [*under, sys.executable, "-m", "benchmarks.worker", measurement, *([] if core is None else [str(core)])],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            bufsize=0,
-            env=machine.plain_environment(),
-        )
 
     @property
     def alive(self) -> bool:
         """Whether the process still runs."""
-        return self.process.poll() is None
+        return self._process.is_alive()
+
+    @property
+    def pid(self) -> int | None:
+        """The number of the process."""
+        return self._process.pid
 
     def turn(self, *, limit: float, **arguments: Any) -> Any:
         """Have it take a turn.
@@ -55,58 +52,32 @@ class Worker:
         :param limit: seconds after which it is killed.
         :raises TurnFailedError: when it raised, crashed or hung. After the latter two it is gone for good.
         """
-        if not self.alive:
-            raise TurnFailedError(self._how_it_ended())
-        assert self.process.stdin is not None
         if not self._ready:
-            self._ready = self._read_line(START_LIMIT) == READY.encode()
+            self._answer(START_LIMIT)
+            self._ready = True
         try:
-            self.process.stdin.write(json.dumps(arguments).encode() + b"\n")
-        except BrokenPipeError:
-            self.process.wait()
-            raise TurnFailedError(self._how_it_ended()) from None
-        answer = json.loads(self._read_line(limit))
-        if "failed" in answer:
-            raise TurnFailedError(answer["failed"])
-        return answer["ok"]
+            self._pipe.send(arguments)
+        except ConnectionError:
+            raise self._crashed() from None
+        return self._answer(limit)
 
-    def _read_line(self, limit: float) -> bytes:
-        assert self.process.stdout is not None
-        end = time.monotonic() + limit
-        line = b""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.process.stdout, selectors.EVENT_READ)
-            while not line.endswith(b"\n"):
-                if not selector.select(max(0.0, end - time.monotonic())):
-                    self.process.kill()
-                    self.process.wait()
-                    raise TurnFailedError(f"hung: killed after {limit:.0f} s")
-                read = os.read(self.process.stdout.fileno(), 65536)
-                if not read:
-                    self.process.wait()
-                    raise TurnFailedError(self._how_it_ended())
-                line += read
-        return line
-
-    def _how_it_ended(self) -> str:
-        code = self.process.returncode
-        self._errors.seek(0)
-        lines = [line for line in self._errors.read().decode(errors="replace").splitlines() if line.strip()]
-        how = f"signal {-code}" if code < 0 else f"exit {code}"
-        return f"crashed ({how}): {lines[-1][:200] if lines else 'silently'}"
-
-    def close(self) -> None:
-        """End the process; it gets five seconds to leave by itself."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.close()
+    def _answer(self, limit: float) -> Any:
+        if not self._pipe.poll(limit):
+            self._process.kill()
+            self._process.join()
+            raise TurnFailedError(f"hung: killed after {limit:.0f} s")
         try:
-            self.process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process.stdout.close()
-        self._errors.close()
+            succeeded, answer = self._pipe.recv()
+        except (EOFError, ConnectionError):
+            raise self._crashed() from None
+        if not succeeded:
+            raise TurnFailedError(answer)
+        return answer
+
+    def _crashed(self) -> TurnFailedError:
+        self._process.join()
+        code = self._process.exitcode or 0
+        return TurnFailedError(f"crashed ({f'signal {-code}' if code < 0 else f'exit {code}'})")
 
     def __enter__(self) -> Self:
         return self
@@ -114,4 +85,33 @@ class Worker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        self._pipe.close()
+        self._process.join(5)
+        if self.alive:
+            self._process.kill()
+            self._process.join()
+        self._process.close()
+
+
+def _work(module: str, core: int, pipe: Connection) -> None:
+    """Take turns until the pipe is closed. What a contender prints is not for standard output."""
+    os.dup2(2, 1)
+    machine.pin(core)
+    measurement = import_module(module)
+    pipe.send((True, "ready"))
+    while True:
+        try:
+            arguments = pipe.recv()
+        except EOFError:
+            return
+        try:
+            pipe.send((True, measurement.turn(**arguments)))
+        except Exception as error:  # noqa: BLE001 - whatever a contender raises is its result
+            pipe.send((False, described(error)))
+
+
+def described(error: BaseException) -> str:
+    """Return the type and message of an error, or of the first one in a group."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"

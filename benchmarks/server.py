@@ -2,28 +2,26 @@
 
 The mock Refold decides and keeps a ledger, which would cost more than the cheapest contender does. This one finds the
 end of each request and responds as Express behind a proxy would: ten headers, of which three are never the same twice.
-`python -m benchmarks.server [CORE]` prints its addresses as JSON, and stops when its standard input is closed.
+It runs in a thread of a worker, on a core of its own where there are two.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import http.client
-import json
 import ssl
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from email.utils import formatdate
 from importlib.util import find_spec
-from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, cast
 
 from attrs import frozen
 
 from . import machine
+from .load import run_on
+from .process import Worker
 
 _VIEW = memoryview(bytearray(65536))
 _BODY = b'{"message":"Webhook Fired Success"}'
@@ -52,12 +50,6 @@ class _State:
             self._head, varied, number, varied % 90, varied % 1000, varied, _BODY,
         )  # fmt: skip
 
-    async def keep_time(self) -> None:
-        """Renew the date each second."""
-        while True:
-            await asyncio.sleep(1)
-            self.renew()
-
 
 class _Connection(asyncio.BufferedProtocol):
     def __init__(self, state: _State) -> None:
@@ -83,82 +75,63 @@ class _Connection(asyncio.BufferedProtocol):
             size = end + 4 + (int(head[at + 17 :].partition(b"\r\n")[0]) if at >= 0 else 0)
             if len(data) < size:
                 break
-            if data.startswith(b"GET "):
-                body = b"%d" % self._state.seen
-                self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-            else:
-                self._transport.write(self._state.response())
+            self._transport.write(self._state.response())
             data = data[size:]
         self._pending = data
 
 
-async def _serve() -> None:
+async def _serve(state: _State, started: SimpleQueue[dict[str, Any]]) -> None:
     loop = asyncio.get_running_loop()
-    state = _State()
-    plain = await loop.create_server(lambda: _Connection(state), "127.0.0.1", 0, backlog=2048)
-    addresses: dict[str, Any] = {"url": f"http://127.0.0.1:{plain.sockets[0].getsockname()[1]}"}
-    with tempfile.TemporaryDirectory() as folder:
-        if find_spec("trustme") is not None:
-            import trustme
 
-            authority = trustme.CA()
-            authority.cert_pem.write_to_path(Path(folder, "ca.pem"))
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
-            secure = await loop.create_server(lambda: _Connection(state), "127.0.0.1", 0, backlog=2048, ssl=context)
-            port = secure.sockets[0].getsockname()[1]
-            addresses |= {"secure_url": f"https://127.0.0.1:{port}", "ca": str(Path(folder, "ca.pem"))}
-        print(json.dumps(addresses), flush=True)
-        clock = loop.create_task(state.keep_time())
-        await loop.run_in_executor(None, sys.stdin.buffer.read)
-        clock.cancel()
+    async def listen(context: ssl.SSLContext | None = None) -> str:
+        server = await loop.create_server(lambda: _Connection(state), "127.0.0.1", 0, backlog=2048, ssl=context)
+        listening.append(server)
+        return f"http{'s' if context else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+    listening: list[asyncio.Server] = []
+    addresses = {"url": await listen()}
+    if find_spec("trustme") is not None:
+        import trustme
+
+        authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        addresses |= {"secure_url": await listen(context), "ca": authority.cert_pem.bytes().decode()}
+    started.put(addresses)
+    while True:
+        await asyncio.sleep(1)
+        state.renew()
+
+
+_running: list[_State] = []
+
+
+def turn(*, start: bool = False) -> dict[str, Any]:
+    """Start the server and return its addresses, or return how many requests it has seen."""
+    if not start:
+        return {"seen": _running[-1].seen}
+    started: SimpleQueue[dict[str, Any]] = SimpleQueue()
+    _running.append(_State())
+    loop = "asyncio" if find_spec("uvloop") is None else "uvloop"
+    Thread(target=lambda: run_on(loop, _serve(_running[-1], started)), daemon=True).start()
+    return started.get(timeout=30)
 
 
 @frozen
 class Server:
-    """A running server. `secure_url` and `ca` are None where trustme is not installed."""
+    """A running server. `secure_url` and `ca`, a certificate as PEM, are None where trustme is not installed."""
 
-    pid: int
+    worker: Worker
     url: str
     secure_url: str | None = None
     ca: str | None = None
 
     def seen(self) -> int:
         """Return how many requests it has seen."""
-        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=10)
-        with contextlib.closing(connection):
-            connection.request("GET", "/seen")
-            return int(connection.getresponse().read())
+        return int(self.worker.turn(limit=10)["seen"])
 
 
-@contextlib.contextmanager
+@contextmanager
 def answering_server() -> Iterator[Server]:
-    """Run the server in a process of its own, on a core of its own where there are two."""
-    core = machine.core_for(machine.SERVER)
-    command = [sys.executable, "-m", "benchmarks.server", *([] if core is None else [str(core)])]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield Server(process.pid, **json.loads(process.stdout.readline()))
-        finally:
-            process.stdin.close()
-            try:
-                process.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def main() -> None:
-    """Serve until standard input is closed."""
-    machine.pin(int(sys.argv[1]) if len(sys.argv) > 1 else None)
-    if find_spec("uvloop") is None:
-        asyncio.run(_serve())
-    else:
-        import uvloop
-
-        uvloop.run(_serve())
-
-
-if __name__ == "__main__":
-    main()
+    """Run the server in a process of its own."""
+    with Worker("benchmarks.server", core=machine.SERVER) as worker:
+        yield Server(worker, **worker.turn(limit=30, start=True))

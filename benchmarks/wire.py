@@ -84,7 +84,7 @@ QUANTITIES: Final = (
 )  # fmt: skip
 
 QUANTITIES_OF: Final[dict[str, Callable[[], list[Row]]]] = {
-    "memory": lambda: memory.run(("asyncio",), rounds=3),
+    "memory": lambda: memory.run(rounds=3),
     "imports": lambda: start.imports([NAME], rounds=20, after="httpx"),
     "clients": lambda: start.clients(rounds=5),
     "mock": lambda: mock.run(rounds=5, requests=5000),
@@ -138,7 +138,7 @@ def measure(
     """Measure what the lines need: CPU time and quantities, or instructions only."""
     needed = cases(keys, loops)
     if counted:
-        return Result(rows={"instructions": list(cost.instructions(needed, say))})
+        return Result(rows={"instructions": cost.instructions(needed, say)})
     found = {"cost": cost.run(needed, rounds=rounds, seconds=seconds, say=say)} if needed else {}
     for name in dict.fromkeys(line.measurement for line in QUANTITIES if line.key in keys):
         say(f"{name} …")
@@ -194,5 +194,5 @@ def table(found: Collection[Verdict]) -> str:
 
 
 def figure(value: float) -> str:
-    """Write a number with three digits, or all before its point."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value < 1 else f"{value:.{2 - (value >= 10)}f}"
+    """Write a number with about three digits."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -45,7 +45,7 @@ async def pyreqwest(target: Target) -> AsyncIterator[Fire]:
     builder = ClientBuilder().max_connections(target.connections).pool_max_idle_per_host(target.connections)
     builder = builder.default_headers(target.headers).error_for_status(enable=True)
     if target.ca is not None:
-        builder = builder.add_root_certificate_pem(_read(target.ca))
+        builder = builder.add_root_certificate_pem(target.ca.encode())
     if target.timeout is not None:
         builder = builder.timeout(timedelta(seconds=target.timeout))
     async with builder.build() as client:
@@ -55,11 +55,6 @@ async def pyreqwest(target: Target) -> AsyncIterator[Fire]:
             return await response.json()
 
         yield fire
-
-
-def _read(path: str) -> bytes:
-    with open(path, "rb") as file:  # noqa: PTH123
-        return file.read()
 
 
 def _httpx_options(target: Target) -> dict[str, Any]:
@@ -98,40 +93,17 @@ async def httpx2(target: Target) -> AsyncIterator[Fire]:
         yield _posting(client, target)
 
 
-@contender("httpx over aiohttp", "httpx-aiohttp", "httpx", "aiohttp")
-async def httpx_aiohttp(target: Target) -> AsyncIterator[Fire]:
-    """The API of httpx over aiohttp's wire."""
-    import httpx_aiohttp as module
-
-    async with module.HttpxAiohttpClient(**_httpx_options(target)) as client:
-        yield _posting(client, target)
-
-
-@asynccontextmanager
-async def _retrying(target: Target, **options: Any) -> AsyncIterator[Fire]:
+@contender("httpx-retries", "httpx-retries", "httpx")
+async def httpx_retries(target: Target) -> AsyncIterator[Fire]:
+    """The settings of the first example in its documentation, with POST added to the methods that it retries."""
     import httpx as module
     from httpx_retries import Retry, RetryTransport
 
-    given = _httpx_options(target)
-    wire = module.AsyncHTTPTransport(limits=given["limits"], verify=given["verify"])
-    if "allowed_methods" in options:
-        options["allowed_methods"] = [*Retry.RETRYABLE_METHODS, *options["allowed_methods"]]
-    async with module.AsyncClient(**given, transport=RetryTransport(transport=wire, retry=Retry(**options))) as client:
+    options = _httpx_options(target)
+    wire = module.AsyncHTTPTransport(limits=options["limits"], verify=options["verify"])
+    retry = Retry(total=5, backoff_factor=0.5, allowed_methods=[*Retry.RETRYABLE_METHODS, "POST"])
+    async with module.AsyncClient(**options, transport=RetryTransport(transport=wire, retry=retry)) as client:
         yield _posting(client, target)
-
-
-@contender("httpx-retries", "httpx-retries", "httpx")
-async def httpx_retries(target: Target) -> AsyncIterator[Fire]:
-    """By default it retries no POST."""
-    async with _retrying(target) as fire:
-        yield fire
-
-
-@contender("httpx-retries + POST retried", "httpx-retries", "httpx")
-async def httpx_retries_posts(target: Target) -> AsyncIterator[Fire]:
-    """The settings of the first example in its documentation, with POST among the methods."""
-    async with _retrying(target, total=5, backoff_factor=0.5, allowed_methods=["POST"]) as fire:
-        yield fire
 
 
 @contender("openai", "openai", "httpx2")
@@ -158,44 +130,28 @@ async def openai(target: Target) -> AsyncIterator[Fire]:
         yield fire
 
 
-@asynccontextmanager
-async def _stripe(target: Target, **options: Any) -> AsyncIterator[Fire]:
+@contender("stripe", "stripe", "httpx")
+async def stripe(target: Target) -> AsyncIterator[Fire]:
+    """With the two retries of its older, global way of calling, and the same `Idempotency-Key` on every attempt."""
     import httpx as wire
     import stripe as module
 
     http: Any = module.HTTPXClient(**_timeout(target))
     await http.close_async()
-    given = _httpx_options(target)
-    http._client_async = wire.AsyncClient(limits=given["limits"], verify=given["verify"])  # noqa: SLF001 - no other way
+    options = _httpx_options(target)
+    http._client_async = wire.AsyncClient(limits=options["limits"], verify=options["verify"])  # noqa: SLF001 - only way
     # Its JSON API is told by a path that begins with /v2, so Refold's /api belongs to the base address.
-    client = module.StripeClient(
-        target.api_key, base_addresses={"api": f"{target.url}/api"}, http_client=http, **options
-    )
+    addresses: Any = {"api": f"{target.url}/api"}
+    client = module.StripeClient(target.api_key, base_addresses=addresses, http_client=http, max_network_retries=2)
 
     async def fire(event: Event) -> object:
-        answer = await client.raw_request_async(
-            "post", f"{PATH.removeprefix('/api')}{event.slug}", **event.body, headers=target.headers
-        )
-        return answer.data
+        path = f"{PATH.removeprefix('/api')}{event.slug}"
+        return (await client.raw_request_async("post", path, **event.body, headers=target.headers)).data
 
     try:
         yield fire
     finally:
         await http.close_async()
-
-
-@contender("stripe", "stripe", "httpx")
-async def stripe(target: Target) -> AsyncIterator[Fire]:
-    """A `StripeClient` does not retry unless told. It sends an `Idempotency-Key` with each POST."""
-    async with _stripe(target) as fire:
-        yield fire
-
-
-@contender("stripe + 2 retries", "stripe", "httpx")
-async def stripe_retrying(target: Target) -> AsyncIterator[Fire]:
-    """As its older, global way of calling does by default: the same key on every attempt."""
-    async with _stripe(target, max_network_retries=2) as fire:
-        yield fire
 
 
 @asynccontextmanager

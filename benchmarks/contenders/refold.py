@@ -11,11 +11,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any, Final
 
-from ..contender import Event, Fire, Opening, Send, Target, contender
+from ..contender import Event, Fire, Send, Target, contender
 
 NAME: Final = "refold_async"
 OPTIONS: Final = ("limiter off", "account", "window, key, account", "hook", "before_send")
 """What may stand behind the name, as in `refold_async + hook`."""
+
+BATCHES: Final = ("trigger_many", "trigger_stream", "gather and a semaphore")
+"""The ways to send many rows, behind the name as well."""
 
 
 def with_option(option: str) -> str:
@@ -47,83 +50,65 @@ def says_uncertain(error: BaseException) -> bool:
     return isinstance(error, RefoldError) and error.delivery is Delivery.AMBIGUOUS
 
 
-def _variant(name: str, make: Callable[[], dict[str, Any]] = dict, *, account: bool = False, key: bool = False) -> None:
-    """Register the client with these options, which send each call for an account, or with a key, of its own."""
+def _plain(opened: Any) -> Fire:
+    return lambda event: opened.trigger(event.slug, event.name, event.payload)
 
+
+def _for_account(opened: Any) -> Fire:
+    return lambda event: opened.trigger(event.slug, event.name, event.payload, linked_account_id=event.account)
+
+
+def _keyed(opened: Any) -> Fire:
+    return lambda event: opened.trigger(
+        event.slug, event.name, event.payload, linked_account_id=event.account, idempotency_key=event.key
+    )
+
+
+def _variant(name: str, options: Callable[[Any], dict[str, Any]], fire: Callable[[Any], Fire] = _plain) -> None:
+    """Register the client with these options, which are made from the module `refold_async`."""
+
+    @contender(name, "refold-async", "httpx", "httptools", uncertain=says_uncertain)
     async def opening(target: Target) -> AsyncIterator[Fire]:
-        async with client(target, **make()) as opened:
+        import refold_async
 
-            async def plain(event: Event) -> object:
-                return await opened.trigger(event.slug, event.name, event.payload)
-
-            async def for_account(event: Event) -> object:
-                return await opened.trigger(event.slug, event.name, event.payload, linked_account_id=event.account)
-
-            async def keyed(event: Event) -> object:
-                return await opened.trigger(
-                    event.slug,
-                    event.name,
-                    event.payload,
-                    linked_account_id=event.account,
-                    idempotency_key=event.key,
-                )
-
-            yield keyed if key else for_account if account else plain
-
-    registered: Opening = opening
-    contender(name, "refold-async", "httpx", "httptools", uncertain=says_uncertain)(registered)
+        async with client(target, **options(refold_async)) as opened:
+            yield fire(opened)
 
 
-def _window() -> dict[str, Any]:
-    from refold_async import Idempotency
-
-    return {"idempotency": Idempotency(header="Idempotency-Key"), "rate_limit": None}
-
-
-def _window_and_limiter() -> dict[str, Any]:
-    return {"idempotency": _window()["idempotency"]}
-
-
-def _opted_in() -> dict[str, Any]:
-    from refold_async import RetryPolicy
-
-    return {"retry": RetryPolicy(retry_ambiguous=True), "rate_limit": None}
-
-
-def _documented_limit() -> dict[str, Any]:
-    from refold_async import RateLimit
-
-    return {"rate_limit": RateLimit()}
-
-
-_variant(NAME)
-_variant(with_option("limiter off"), lambda: {"rate_limit": None})
-_variant(with_option("account"), account=True)
-_variant(with_option("window, key, account"), _window_and_limiter, account=True, key=True)
-_variant(with_option("hook"), lambda: {"hooks": (lambda event: None,)})
-_variant(with_option("before_send"), lambda: {"before_send": lambda sending: None})
+_variant(NAME, lambda module: {})
+_variant(with_option("limiter off"), lambda module: {"rate_limit": None})
+_variant(with_option("account"), lambda module: {}, _for_account)
+_variant(
+    with_option("window, key, account"),
+    lambda module: {"idempotency": module.Idempotency(header="Idempotency-Key")},
+    _keyed,
+)
+_variant(with_option("hook"), lambda module: {"hooks": (lambda event: None,)})
+_variant(with_option("before_send"), lambda module: {"before_send": lambda sending: None})
 # For delivery: the explicit opt-in to sending again what may have fired, which others call retrying a POST; and a
 # declared window, against a server that drops repeats of the key. For pacing: the documented limit.
-_variant(with_option("retry_ambiguous=True"), _opted_in)
-_variant(with_option("declared window"), _window)
-_variant(with_option("documented limit"), _documented_limit)
-_variant(f"{NAME}, stock wire", lambda: {"rate_limit": None, "transport": "httpx"})
+_variant(
+    with_option("retry_ambiguous=True"),
+    lambda module: {"rate_limit": None, "retry": module.RetryPolicy(retry_ambiguous=True)},
+)
+_variant(
+    with_option("declared window"),
+    lambda module: {"rate_limit": None, "idempotency": module.Idempotency(header="Idempotency-Key")},
+)
+_variant(with_option("documented limit"), lambda module: {"rate_limit": module.RateLimit()})
 
 
 def _batch(name: str, send: Callable[[Any, Iterator[Event], int], Awaitable[None]]) -> None:
+    @contender(with_option(name), "refold-async", "httpx", "httptools", batch=True)
     async def opening(target: Target) -> AsyncIterator[Send]:
         async with client(target) as opened:
             yield partial(send, opened)
-
-    registered: Opening = opening
-    contender(with_option(name), "refold-async", "httpx", "httptools", batch=True)(registered)
 
 
 def _triggers(source: Iterator[Event]) -> Iterator[Any]:
     from refold_async import Trigger
 
-    for event in source:
-        yield Trigger(event.slug, event.name, event.payload)
+    return (Trigger(event.slug, event.name, event.payload) for event in source)
 
 
 async def _many(opened: Any, source: Iterator[Event], concurrency: int) -> None:
@@ -148,6 +133,5 @@ async def _gather(opened: Any, source: Iterator[Event], concurrency: int) -> Non
     await asyncio.gather(*(bounded(event) for event in source))
 
 
-_batch("trigger_many", _many)
-_batch("trigger_stream", _stream)
-_batch("gather and a semaphore", _gather)
+for _way, _send in zip(BATCHES, (_many, _stream, _gather), strict=True):
+    _batch(_way, _send)

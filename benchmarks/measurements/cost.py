@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -16,7 +20,7 @@ from attrs import asdict, frozen
 from ..contender import Contender, Send, Target
 from ..contenders import load, missing
 from ..load import count, marked, run_on, sample, send_all
-from ..process import TurnFailedError, Worker
+from ..process import TurnFailedError, Worker, described
 from ..server import Server, answering_server
 
 LIMIT: Final = 60.0
@@ -122,34 +126,47 @@ def _arguments(server: Server, case: Case) -> Row:
     if case.tls and server.secure_url is None:
         raise TurnFailedError("trustme is not installed")
     target = {"url": server.secure_url, "ca": server.ca} if case.tls else {"url": server.url}
-    return {"case": case.as_row(), "target": target, "server_pid": server.pid}
+    return {"case": case.as_row(), "target": target, "server_pid": server.worker.pid}
 
 
-def instructions(cases: Sequence[Case], say: Callable[[str], object] = lambda line: None) -> Iterator[Row]:
+def instructions(cases: Sequence[Case], say: Callable[[str], object] = lambda line: None) -> list[Row]:
     """Count the instructions of a call, by callgrind: what a busy machine does not disturb.
 
     The kernel's work is not in it. What is counted lies between two calls of `getppid`, at which callgrind writes
     down, and forgets, what it counted so far: neither the start nor the warming up is in it.
     """
     if which("valgrind") is None:
-        return
-    with answering_server() as server:
-        for case in cases:
-            if missing(case.contender, case.loop) is None:
-                yield case.as_row() | _count(server, case)
-                say(f"counted {case.contender} on {case.loop}")
+        return []
+    with answering_server() as server, ThreadPoolExecutor(2) as pool:
+
+        def one(case: Case) -> Row:
+            row = case.as_row() | _count(server, case)
+            say(f"counted {case.contender} on {case.loop}")
+            return row
+
+        return list(pool.map(one, (case for case in cases if missing(case.contender, case.loop) is None)))
 
 
 def _count(server: Server, case: Case) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder, "callgrind")
-        tool = ["valgrind", "--tool=callgrind", "--dump-before=getppid", f"--callgrind-out-file={written}"]
-        with Worker(f"{__package__}.cost", under=tool) as worker:
-            try:
-                worker.turn(limit=4 * LIMIT, **_arguments(server, case), counted=True)
-            except TurnFailedError as error:
-                return {"failed": str(error)}
-            worker.process.kill()
-        between = written.with_name("callgrind.2").read_text()
+        try:
+            work = json.dumps({**_arguments(server, case), "counted": True})
+            tool = ["valgrind", "--tool=callgrind", "--dump-before=getppid", f"--callgrind-out-file={written}"]
+            subprocess.run(
+                [*tool, sys.executable, "-m", f"{__package__}.cost", work],
+                check=True, timeout=4 * LIMIT, capture_output=True, text=True,
+            )  # fmt: skip
+            between = written.with_name("callgrind.2").read_text()
+        except subprocess.CalledProcessError as error:
+            lines = [line for line in error.stderr.splitlines() if not line.startswith("==")]
+            return {"failed": lines[-1] if lines else f"exit {error.returncode}"}
+        except (TurnFailedError, subprocess.TimeoutExpired) as error:
+            return {"failed": described(error)}
     summary = next(line for line in between.splitlines() if line.startswith("summary:"))
     return {"instructions": int(summary.split()[1]) / COUNTED_CALLS}
+
+
+if __name__ == "__main__":
+    turn(**json.loads(sys.argv[1]))
+    os._exit(0)

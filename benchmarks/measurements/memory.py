@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from ..contender import Target, events
 from ..contenders import refold
-from ..load import run_on
 from ..process import TurnFailedError, Worker
 
 FIRST: Final = 1_000
@@ -19,20 +18,17 @@ FIRST: Final = 1_000
 COUNTED: Final = 4_000
 
 
-def turn(*, loop: str) -> dict[str, float]:
+def turn() -> dict[str, float]:
     """Return how many bytes each of many waiting tasks takes: bare ones, and triggers that wait for a connection."""
     tracemalloc.start()
-    bare = run_on(loop, _bytes_of(lambda number: asyncio.sleep(3600)))
-    queued = run_on(loop, _queued())
+    bare = asyncio.run(_bytes_of(lambda number: asyncio.sleep(3600)))
+    queued = asyncio.run(_queued())
     return {"bare": bare, "queued": queued, "beyond": queued - bare}
 
 
 async def _queued() -> float:
     made = events()
-    async with (
-        _silent_server() as url,
-        refold.client(Target(url=url), deadline=None, timeout=None) as client,
-    ):
+    async with _silent_server() as url, refold.client(Target(url=url), deadline=None, timeout=None) as client:
 
         def work(number: int) -> Coroutine[Any, Any, object]:
             event = made[number % len(made)]
@@ -59,28 +55,20 @@ async def _bytes_of(work: Callable[[int], Coroutine[Any, Any, object]]) -> float
 @contextlib.asynccontextmanager
 async def _silent_server() -> AsyncIterator[str]:
     """Run a server that accepts every connection and says nothing."""
-
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
-
-    writers: list[asyncio.StreamWriter] = []
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0, backlog=1000)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
-        for writer in writers:
-            writer.transport.abort()
 
 
-def run(loops: tuple[str, ...], *, rounds: int) -> list[dict[str, Any]]:
-    """Measure on each loop, in a fresh process each time."""
+def run(*, rounds: int) -> list[dict[str, Any]]:
+    """Measure in a fresh process each time."""
     rows: list[dict[str, Any]] = []
-    for loop in loops:
-        for number in range(rounds):
-            with Worker(f"{__package__}.memory") as worker:
-                try:
-                    rows.append({"loop": loop, "round": number, **worker.turn(limit=60.0, loop=loop)})
-                except TurnFailedError as error:
-                    rows.append({"loop": loop, "round": number, "failed": str(error)})
+    for number in range(rounds):
+        with Worker(f"{__package__}.memory") as worker:
+            try:
+                rows.append({"round": number, **worker.turn(limit=60.0)})
+            except TurnFailedError as error:
+                rows.append({"round": number, "failed": str(error)})
     return rows

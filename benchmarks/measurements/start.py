@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -56,7 +57,8 @@ def _run(programs: Mapping[str, str], rounds: int) -> list[dict[str, Any]]:
 
 
 def _milliseconds(program: str) -> dict[str, Any]:
-    env = {name: value for name, value in machine.plain_environment().items() if name != "PYTHONDONTWRITEBYTECODE"}
+    machine.set_environment()
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     try:
         done = subprocess.run(
             [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=env, timeout=LIMIT
