@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import signal
-import threading
 from typing import Annotated
 
 import anyio
 import typer
 from rich.console import Console
 
-from .. import Delivery, RateLimit, Receipt, RefoldClient, RefoldError, __version__
-from ..testing import Dedupe, MockRefold
+from .. import Delivery, Receipt, RefoldClient, RefoldError, __version__
 from ._batch import batch
+from ._bench import bench
 from ._demo import run_demo
 from ._exits import EXIT_ACCEPTED, EXIT_AMBIGUOUS, EXIT_FAILED, EXIT_USAGE, stop
 from ._input import InputError
+from ._mock import mock_server
 from ._options import CACert, Verbose, trusted
 from ._payload import read_payload
 from ._words import with_cause
@@ -141,41 +140,8 @@ app.command(
 )(batch)
 
 
-@app.command("mock-server")
-def mock_server(
-    host: Annotated[str, typer.Option(help="The address to bind.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free one.")] = 8321,
-    rate: Annotated[float, typer.Option(min=0, help="The limit that is enforced, a second; 0 for none.")] = 20.0,
-    burst: Annotated[int, typer.Option(min=1, help="The burst that is allowed.")] = 5,
-    latency: Annotated[float, typer.Option(min=0, help="Seconds before each answer.")] = 0.0,
-    tls: Annotated[bool, typer.Option("--tls", help="Serve https with a certificate made for the occasion.")] = False,
-    dedupe_header: Annotated[str | None, typer.Option(help="Drop repeats of the key in this header.")] = None,
-    keep: Annotated[int, typer.Option(min=1, help="How many requests the ledger keeps.")] = 10_000,
-    seconds: Annotated[float | None, typer.Option(min=0, help="Stop by itself after so long.")] = None,
-    verbose: Verbose = False,
-) -> None:
-    """Serve a mock of Refold until Ctrl-C."""
-    server = MockRefold(
-        host=host,
-        port=port,
-        tls=tls,
-        rate_limit=RateLimit(rate, burst) if rate else None,
-        dedupe=None if dedupe_header is None else Dedupe(header=dedupe_header),
-        latency=latency,
-        keep=keep,
-    )
-    stopped = threading.Event()
-    for asked in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell starts background jobs with it ignored
-        signal.signal(asked, lambda *_: stopped.set())
-    try:
-        server.start()
-    except OSError as error:
-        stop(f"cannot listen on {host}:{port}: {error.strerror}. Is another server there? Try --port 0")
-    typer.echo(f"mock Refold at {server.url}  (API key {server.api_key}); Ctrl-C stops it")
-    stopped.wait(seconds)
-    server.stop()
-    statuses = ", ".join(f"{status or 'no answer'}: {count}" for status, count in server.ledger.statuses().items())
-    typer.echo(f"{server.ledger.requests} requests ({statuses or 'none'}), {len(server.ledger.fired)} events fired")
+app.command("mock-server")(mock_server)
+app.command("bench")(bench)
 
 
 def _report(as_json: bool, **facts: object) -> None:

@@ -7,6 +7,7 @@ from ._events import EventDefinition, EventDefinitions
 from ._exchange import Exchange
 from ._faults import Fault, FaultPlan, SeededFaults
 from ._latency import Latency
+from ._processes import MockProcesses, Usage
 from ._webhooks import WebhookDelivery, WebhookResult
 from .dialect import Dialect
 from .ledger import Entry, Ledger, Totals
@@ -24,6 +25,7 @@ __all__ = [
     "FaultPlan",
     "Latency",
     "Ledger",
+    "MockProcesses",
     "MockRefold",
     "Reply",
     "Run",
@@ -32,6 +34,7 @@ __all__ = [
     "SeededFaults",
     "Totals",
     "UploadedFile",
+    "Usage",
     "WebhookDelivery",
     "WebhookResult",
 ]

@@ -163,7 +163,7 @@ class Host:
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(
             lambda: Connection(self._service, self._clock, self._buffer),
-            sock=_bind(self.host, self.port, self._reuse_port),
+            sock=bind(self.host, self.port, reuse_port=self._reuse_port),
             ssl=self._context,
             backlog=1024,
         )
@@ -194,7 +194,7 @@ class Host:
         await asyncio.gather(*pending, return_exceptions=True)
 
 
-def _bind(host: str, port: int, reuse_port: bool) -> socket.socket:
+def bind(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
     """Bind the first address of a host: one address, so that one port says where the mock is."""
     family, kind, protocol, _, address = socket.getaddrinfo(
         host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -6,13 +6,14 @@ import multiprocessing
 import signal
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Self
 
 from attrs import define, frozen
 
+from ._host import bind
 from .ledger import Totals
 from .server import MockRefold
 
@@ -24,6 +25,7 @@ START_WITHIN = 30.0
 class Usage:
     """What the mocks have counted and used so far.
 
+    :ivar totals: the counts of all ledgers together.
     :ivar cpu: seconds of CPU, of all processes together.
     """
 
@@ -44,11 +46,14 @@ class MockProcesses:
     ledger, and `usage` adds up the counts. States: new, then running between `start` and `stop`, then stopped for good.
 
     :param options: arguments of `MockRefold` for each process, in order; they must be picklable.
+    :param host: the address to bind.
     :param port: 0 for any free one.
+    :ivar url: the base URL to give to clients, once started.
+    :ivar api_key: the API key that is accepted, once started.
     :raises ValueError: where this system cannot share a port, or no options are given.
     """
 
-    def __init__(self, options: list[Mapping[str, Any]], *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, options: Sequence[Mapping[str, Any]], *, host: str = "127.0.0.1", port: int = 0) -> None:
         if not options:
             raise ValueError("at least one process is needed")
         if len(options) > 1 and not hasattr(socket, "SO_REUSEPORT"):
@@ -68,6 +73,8 @@ class MockProcesses:
         """
         context = multiprocessing.get_context("spawn")
         port, shared = self._port, len(self._options) > 1
+        if shared and port:  # shared among these, and with nobody else
+            bind(self._host, port).close()
         try:
             for options in self._options:
                 ours, theirs = context.Pipe()

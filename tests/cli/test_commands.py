@@ -164,7 +164,7 @@ def test_mock_server_stops_when_asked(how: signal.Signals) -> None:
         rest = server.stdout.read()
         assert server.wait(10) == 0
         killer.cancel()
-    assert "1 requests (200: 1), 1 events fired" in rest
+    assert "1 request (200: 1), 1 event fired" in rest
 
 
 def test_without_the_extra_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
