@@ -41,14 +41,18 @@ help:  ## this list
 demo: $(VENV)/.installed-demo  ## fire a batch at the embedded mock Refold, with faults switched on
 	$(BIN)/refold-async demo
 
-test: $(VENV)/.installed-dev  ## the test suite, with branch coverage
-	$(BIN)/python -m coverage run -m pytest
+test: $(VENV)/.installed-dev  ## the test suite in parallel, with branch coverage
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest -n auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
-check: $(VENV)/.installed-dev  ## format, lint and types
+check: $(VENV)/.installed-dev  ## format, lint, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
+	$(BIN)/pyright
 
 docs: $(VENV)/.installed-docs  ## build the documentation into docs/_build/html, without a network; each warning is an error
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet --builder html docs docs/_build/html

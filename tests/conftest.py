@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from refold_async.testing import MockRefold
+
+
+def pytest_configure() -> None:
+    """Start each task at once, as `asyncio.eager_task_factory` does, where `REFOLD_TESTS_EAGER=1` and Python has it."""
+    if not os.environ.get("REFOLD_TESTS_EAGER") or not hasattr(asyncio, "eager_task_factory"):
+        return
+    factory = asyncio.eager_task_factory
+    made = asyncio.BaseEventLoop.__init__
+
+    def make(loop: asyncio.BaseEventLoop, *args: Any, **options: Any) -> None:
+        made(loop, *args, **options)
+        loop.set_task_factory(factory)
+
+    asyncio.BaseEventLoop.__init__ = make  # type: ignore[method-assign]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

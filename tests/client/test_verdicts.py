@@ -135,6 +135,7 @@ async def test_an_error_status_whose_body_breaks_off_keeps_its_meaning() -> None
         ("deflate", zlib.compress(FIRED, wbits=-15)),
         ("identity", FIRED),
     ],
+    ids=["gzip", "zlib", "deflate", "identity"],
 )
 async def test_a_compressed_success_is_read(server: MockRefold, coding: str, body: bytes) -> None:
     server.next(Fault.answer(200, body=body, headers={"Content-Encoding": coding}))
