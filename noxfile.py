@@ -21,10 +21,12 @@ EXTRAS = ".[cli,testing]"
 
 
 def run_tests(session: nox.Session, **env: str) -> None:
+    """Run pytest in parallel, with these variables."""
     session.run("python", "-m", "pytest", "-n", "auto", "--maxprocesses", "4", *session.posargs, env=env)
 
 
 def install(session: nox.Session, *options: str) -> None:
+    """Install the package, what its extras need, and what the tests need."""
     session.install(*options, "-e", EXTRAS, *nox.project.dependency_groups(PROJECT, "test"))
 
 
