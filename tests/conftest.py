@@ -25,7 +25,7 @@ def pytest_configure() -> None:
         made(loop, *args, **options)
         loop.set_task_factory(factory)
 
-    asyncio.BaseEventLoop.__init__ = make  # type: ignore[method-assign]
+    setattr(asyncio.BaseEventLoop, "__init__", make)  # noqa: B010 - mypy forbids the plain assignment
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
