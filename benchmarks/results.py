@@ -88,6 +88,13 @@ class Result:
         values = tuple(mine[number] / other[number] for number in mine if other.get(number))
         return Spread(values) if values else None
 
+    def why(self, measurement: str, where: Row) -> str:
+        """Say why there is no row with these fields."""
+        failed = [
+            row["failed"] for name, row in self.failures() if name == measurement and row.items() >= where.items()
+        ]
+        return failed[0] if failed else "not measured"
+
     def failures(self) -> Iterator[tuple[str, Row]]:
         """Return each row of a contender that raised, crashed or hung, with the name of the measurement."""
         for name, rows in self.rows.items():

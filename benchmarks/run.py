@@ -88,7 +88,7 @@ def run(profile: Profile, out: Path) -> Result:
     )
     parts: dict[str, Callable[[], list[Row]]] = {
         "cost": lambda: cost.run(cases(profile), rounds=profile.rounds, seconds=profile.seconds, say=say),
-        **wire.QUANTITIES_OF,
+        **wire.MEASURES,
         "instructions": lambda: cost.instructions(counted(), say),
         "delivery": lambda: delivery.run(DELIVERY, count=profile.events),
         "pacing": lambda: delivery.pacing(PACING, seconds=profile.backlog),

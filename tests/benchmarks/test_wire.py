@@ -45,9 +45,7 @@ def test_a_line_that_could_not_be_measured_does_not_hold_and_says_why() -> None:
 
 
 def test_a_quantity_counts_by_its_least_or_its_median() -> None:
-    rows = [
-        {"program": "refold_async", "after": "httpx", "round": n, "cpu_ms": ms} for n, ms in enumerate((19, 30, 40))
-    ]
+    rows = [{"program": "refold_async", "round": n, "cpu_ms": ms} for n, ms in enumerate((19, 30, 40))]
     [line] = wire.verdicts(Result(rows={"imports": rows}), ("import",))
     assert line.holds
     rows = [{"round": number, "cpu_us": cpu} for number, cpu in enumerate((19.0, 30.0, 40.0))]
