@@ -8,6 +8,7 @@ from pathlib import Path
 
 from . import report, wire
 from .contenders import LOOPS
+from .fleet import command as fleet
 from .results import Result
 from .run import FULL, QUICK, run, say
 
@@ -31,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     full.add_argument("--out", type=Path, default=RESULT, help="where the raw result is written")
     written = commands.add_parser("report", help="write a result, its charts and its tables into docs and README")
     written.add_argument("result", type=Path, nargs="?", default=RESULT)
+    fleet.add_arguments(commands)
     return top
 
 
@@ -44,6 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     if given.command == "full":
         print(report.blocks(run(QUICK if given.quick else FULL, given.out))["docs/benchmarks.md"])
         return 0
+    if given.command == "fleet":
+        return fleet.run(given, say)
     keys = given.only or wire.LINES
     result: Result = wire.measure(
         keys,
