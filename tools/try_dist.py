@@ -60,7 +60,8 @@ def try_sdist(sdist: Path, folder: Path, arguments: list[str]) -> None:
     source = folder / sdist.name.removesuffix(".tar.gz")
     python = venv(folder / "sdist-venv")
     install(python, "-e", ".[cli,testing]", "--group", "dev", cwd=source)
-    run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments, cwd=source)
+    parallel = ["-n", "auto", "--maxprocesses", "4", "--dist", "worksteal"]
+    run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *parallel, *arguments, cwd=source)
 
 
 def main(dist: str, *arguments: str) -> None:
