@@ -51,7 +51,9 @@ def test_programs_print_what_their_page_shows(page: Path, tmp_path: Path) -> Non
             program.write_text(source)
             command = [sys.executable, "-W", "error", str(program)]
             env = {**os.environ, **settings}
-            done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False, env=env)
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=50, check=False, env=env, cwd=tmp_path
+            )
             assert done.returncode == 0, done.stderr
             assert done.stdout == output
 
@@ -60,6 +62,7 @@ def test_programs_print_what_their_page_shows(page: Path, tmp_path: Path) -> Non
 def test_examples_in_python_run_when_they_are_pasted_into_a_file(
     page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # what an example writes is not left behind
     with MockRefold(rate_limit=None, api_key=KEY) as server:
         settings = {"API_KEY": KEY, "BASE_URL": server.url, "LINKED_ACCOUNT_ID": "acct_1"}
         for name, value in settings.items():
