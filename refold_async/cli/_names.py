@@ -46,6 +46,10 @@ def meant(name: str) -> str | None:
     return _MEANT.get(fold(name))
 
 
+_JOINERS = "\u200c\u200d"
+"""They belong to the spelling of Persian and of the languages of India, inside of words."""
+
+
 def invisible(text: str) -> str | None:
     """Return the first character that nobody sees, such as a zero-width space or a control character."""
     if text.isascii() and text.isprintable():
@@ -54,8 +58,7 @@ def invisible(text: str) -> str | None:
 
 
 def _is_invisible(character: str) -> bool:
-    # The joiners belong to the spelling of Persian and of the languages of India.
-    return unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp") and character not in "\u200c\u200d"
+    return unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp") and character not in _JOINERS
 
 
 def padding(text: str) -> str | None:
@@ -63,10 +66,9 @@ def padding(text: str) -> str | None:
     if text != text.strip():
         where = "begins" if text != text.lstrip() else "ends"
         return f"{where} with a space"
-    unseen = invisible(text)
-    if unseen is None and text[:1] not in "\u200c\u200d" and text[-1:] not in "\u200c\u200d":
+    unseen = invisible(text) or next((end for end in (text[:1], text[-1:]) if end and end in _JOINERS), None)
+    if unseen is None:
         return None
-    unseen = unseen or "\u200c"
     return f"holds the invisible character U+{ord(unseen):04X}"
 
 
