@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import define, frozen
 
-from ._json import parse_json
+from ._json import SPACE, parse_json
 from ._names import COLUMNS, PREFIX
 from ._problems import RowError
 from ._reading import CellType, Empty
@@ -92,7 +92,7 @@ class Mapper:
         payload = self._payload(cells) if self.columns else None
         if "payload" in found:
             try:
-                own = parse_json(found["payload"])
+                own = parse_json(found["payload"].strip(SPACE))
             except RowError as error:
                 raise RowError(f"the cell payload is {error}") from error
             found["payload"] = _merged(own, payload)
@@ -195,7 +195,7 @@ def _bool(name: str, cell: str) -> bool:
 
 def _json(name: str, cell: str) -> Any:
     try:
-        return parse_json(cell)
+        return parse_json(cell.strip(SPACE))
     except RowError as error:
         raise RowError(f"the cell {name} is {error}") from error
 

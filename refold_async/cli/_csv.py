@@ -75,7 +75,7 @@ class Csv:
                         break
                     taken.clear()
                     first = number + 1
-                    yield Record(number, lines.offset, self._digest(cells), cells)
+                    yield Record(number, number, lines.offset, self._digest(cells), cells)
                 else:
                     return
             except csv.Error as error:
@@ -233,14 +233,15 @@ class Csv:
         cells: list[str],
         problem: str | None = None,
         *,
-        last: int = 0,
+        last: int | None = None,
         is_skippable: bool = True,
     ) -> Record:
         """Make a record; cells beyond the header's are empty, or there is a problem."""
         assert self.header is not None
         digest = self._digest(cells)
         cells = cells[: len(self.header.names)]
-        return Record(line, lines.offset, digest, cells, problem, last=last, is_skippable=is_skippable)
+        last = line if last is None else last
+        return Record(line, last, lines.offset, digest, cells, problem, is_skippable=is_skippable)
 
     def _digest(self, cells: list[str]) -> bytes:
         return digest_of(self._seed + _seed(cells)) if self.with_digests else b""

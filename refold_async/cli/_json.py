@@ -8,22 +8,28 @@ from typing import Any, NoReturn
 
 from ._problems import NotJSONError, RowError
 
+SPACE = " \t\r\n"
+"""What may stand around JSON."""
+
 _EXACT_LENGTH = 16
 """Characters. A number of up to 15 digits, with its point, is the same when it is read as a float and written again."""
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON.
+    """Parse JSON, without white space around it.
 
     :raises NotJSONError: naming the place of what is not JSON.
     :raises RowError: for a key that is there twice, and for a number that would not be sent as it is written.
     """
     try:
-        return _decoder.decode(text)
+        value, end = _raw_decode(text)
     except json.JSONDecodeError as error:
         raise NotJSONError(f"not JSON: {error.msg} at column {error.colno}") from error
     except (ValueError, RecursionError) as error:
         raise NotJSONError(f"not JSON that can be read: {error}") from error
+    if end != len(text):
+        raise NotJSONError(f"not JSON: Extra data at column {end + 1}")
+    return value
 
 
 def kind_of(value: object) -> str:
@@ -62,3 +68,4 @@ def _decimal(text: str) -> float:
 
 
 _decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_number, parse_float=_decimal)
+_raw_decode = _decoder.raw_decode

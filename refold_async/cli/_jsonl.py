@@ -9,7 +9,7 @@ from typing import Any
 from attrs import define
 
 from ._input import InputError
-from ._json import kind_of, parse_json
+from ._json import SPACE, kind_of, parse_json
 from ._lines import Lines
 from ._names import COLUMNS, meant
 from ._problems import NotJSONError, RowError
@@ -33,17 +33,18 @@ class JsonLines:
         is_first = True
         for line in lines:
             taken.clear()
-            text = line.strip(" \t\r\n")
+            number = lines.number
+            text = line.strip(SPACE)
             digest = digest_of(text.encode(errors="surrogatepass")) if self.with_digests else b""
             if lines.problem is not None:
-                yield Record(lines.number, lines.offset, digest, text, lines.take_problem())
+                yield Record(number, number, lines.offset, digest, text, lines.take_problem())
             elif text:
                 if is_first and text[0] == "<":
                     raise InputError(
                         f"{lines.name} is HTML or XML, not JSON Lines: is it an error page in place of the file? "
                         "Download it again"
                     )
-                yield Record(lines.number, lines.offset, digest, text)
+                yield Record(number, number, lines.offset, digest, text)
             else:
                 continue
             is_first = False

@@ -39,8 +39,8 @@ class Lines:
     line_end: str = "\n"
     _decoder: Decoder = field(init=False)
     _counted: Counted = field(init=False)
-    _piece: tuple[int, int, int, int] = (0, 1, 0, 0)
-    """Of the text at hand: the number of the line before it, its count of lines, the bytes read before and with it."""
+    _piece: tuple[int, int, float] = (0, 0, 0.0)
+    """Of the text at hand: the number of the line before it, the bytes read before it, and its bytes a line."""
 
     def __attrs_post_init__(self) -> None:
         self._counted = Counted(self.input, self.before_read)
@@ -54,8 +54,8 @@ class Lines:
     @property
     def offset(self) -> int:
         """Where the last line ends, in bytes of the input; an estimate within 64 KiB."""
-        before, count, start, end = self._piece
-        return start + (end - start) * (self.number - before) // count
+        before, start, size = self._piece
+        return start + int((self.number - before) * size)
 
     def take_problem(self) -> str | None:
         """Return what is wrong with the lines since this was asked last, if anything is."""
@@ -94,12 +94,12 @@ class Lines:
             text, rest = piece[:cut], piece[cut:]
             if held:
                 text = "".join([*held, text])
-            self._piece = self.number, text.count(self._cut), start, self._counted.count
+            self._piece = self.number, start, (self._counted.count - start) / text.count(self._cut)
             start = self._counted.count
             yield text
             held, size = _hold([], 0, rest) if rest else ([], 0)
         if held:
-            self._piece = self.number, 1, start, self._counted.count
+            self._piece = self.number, start, self._counted.count - start
             yield "".join(held)
 
     def _pieces(self) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 
@@ -61,6 +62,7 @@ def _is_invisible(character: str) -> bool:
     return unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp") and character not in _JOINERS
 
 
+@functools.lru_cache(4096)  # a file has few events, and often few accounts
 def padding(text: str) -> str | None:
     """Say in words what odd space or invisible character begins, ends or is inside of a text that names something."""
     if text != text.strip():

@@ -7,7 +7,7 @@ from typing import Any
 
 from ._decode import BAD_BYTES, Decoder
 from ._input import Input, InputError
-from ._json import kind_of, parse_json
+from ._json import SPACE, kind_of, parse_json
 from ._problems import RowError
 
 _LONGEST = 16 * 1024 * 1024
@@ -25,7 +25,7 @@ def read_payload(text: str | None) -> dict[str, Any] | None:
     if text == "-" or text.startswith("@"):
         name, text = _read("-" if text == "-" else text[1:])
     try:
-        found = parse_json(text.removeprefix(codecs.BOM_UTF8.decode()).strip(" \t\r\n"))
+        found = parse_json(text.removeprefix(codecs.BOM_UTF8.decode()).strip(SPACE))
     except RowError as error:
         advice = "" if name != "PAYLOAD" else ". For a file, write @FILE; for standard input, -"
         raise InputError(f"{name} is {error}{advice}") from error

@@ -28,15 +28,12 @@ class Record:
     """
 
     line: int
+    last: int
     end: int
     digest: bytes
     content: Any = field(repr=False)
     problem: str | None = None
-    last: int = 0
     is_skippable: bool = True
-
-    def __attrs_post_init__(self) -> None:
-        self.last = self.last or self.line
 
 
 @define  # not frozen, for the same reason
@@ -167,10 +164,8 @@ def _check_ends(name: str, value: object) -> None:
 
     :raises RowError: where it is not.
     """
-    if not isinstance(value, str) or (value.isascii() and value.isprintable() and " " not in value):
-        return  # what is not text is refused before sending
-    odd = padding(value) if value.strip() else None
-    if odd is not None:
+    odd = padding(value) if isinstance(value, str) else None  # what is not text is refused before sending
+    if odd is not None and isinstance(value, str) and value.strip():
         raise RowError(f"{name} {odd}: {value[:80]!r}. Take it out, as names must match to the letter")
 
 

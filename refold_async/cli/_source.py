@@ -132,20 +132,26 @@ class Source:
         """
         lines = Lines(self.input, self._reading.encoding, before_read)
         remaining = self._reading.limit
-        for record in self._format.records(lines):
-            self._is_empty = False
-            if record.line <= self._table.last:
+        known = self._table.last  # from earlier runs: this one only adds to it
+        form, constants, check = self._format, self._constants, self._check
+        key = resend_until = None
+        for record in form.records(lines):
+            if record.line <= known:
+                self._is_empty = False
                 self._compare_row(record)
-            left = self._left_to_do(record)
-            if left is None:
-                continue
-            key, resend_until = left
+                left = self._left_to_do(record)
+                if left is None:
+                    continue
+                key, resend_until = left
+            else:
+                key = resend_until = None
             try:
-                trigger = build(self._format, record, self._constants, key=key, resend_until=resend_until)
-                checked(trigger, self._check)
+                trigger = checked(build(form, record, constants, key=key, resend_until=resend_until), check)
             except RowError as error:
+                self._is_empty = False
                 yield BadRow(record.line, str(error), record.last, record.is_skippable)
                 continue
+            self._is_empty = False
             yield trigger
             if remaining is not None:
                 remaining -= 1
