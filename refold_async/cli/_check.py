@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import typer
+from attrs import define
 
 from .. import Trigger
 from ._exits import EXIT_ACCEPTED, EXIT_FAILED, EXIT_USAGE
@@ -22,56 +23,96 @@ _LONGEST_BODY = 2000
 def check_rows(source: Source, as_sent: Callable[[Trigger], dict[str, Any]], as_json: bool) -> int:
     """Check the rows, print each bad one as it is found and the first good one, and return the exit code.
 
-    The bad ones are not collected, so that there may be any number of them.
-
     :param as_sent: returns the request that a trigger would be.
     """
-    good = bad = 0
-    error: str | None = None
+    check = _DryRun(source, as_sent, as_json)
+    check.run()
+    check.finish()
+    return check.exit_code
+
+
+@define(eq=False)
+class _DryRun:
+    """Counts good and bad rows. The bad ones are not collected, so that there may be any number of them.
+
+    :ivar bad: in lines, as a bad row may reach over several.
+    :ivar error: what was wrong with the input as a whole.
+    """
+
+    source: Source
+    as_sent: Callable[[Trigger], dict[str, Any]]
+    as_json: bool
+    good: int = 0
+    bad: int = 0
     first: dict[str, Any] | None = None
-    if as_json:
-        typer.echo('{"bad": [', nl=False)
-    try:
-        for item in source.rows():
-            if not isinstance(item, BadRow):
-                if good == 0:
-                    first = _first(item, as_sent)
-                    if not as_json:
-                        _print_first(first)
-                good += 1
-                continue
-            if as_json:
-                fields = json.dumps({"line": item.line, "last_line": item.last, "message": item.problem})
-                typer.echo(f"{', ' if bad else ''}{fields}", nl=False)
-            else:
-                typer.echo(f"{item.place}: {item.problem}", err=True)
-            bad += item.count
-            if not item.is_skippable:
-                raise InputError(
-                    f"{source.input.name}, {item.place}: what comes after it was not checked. Mend it first"
-                )
-    except InputError as problem:
-        error = str(problem)
-        typer.echo(error, err=True)
-    code = EXIT_USAGE if error is not None else EXIT_FAILED if bad else EXIT_ACCEPTED
-    if as_json:
-        rest = {"rows": good + bad, "good": good, "error": error, "first": first, "exit_code": code}
-        typer.echo(f"], {json.dumps(rest)[1:]}")
-    elif error is None:
-        left = f", {bad:,} cannot" if bad else ""
-        typer.echo(f"{counted(good, 'row')} can be sent{left}. This was a dry run: nothing was sent.")
-    return code
+    error: str | None = None
 
+    def run(self) -> None:
+        """Look at every row, unless the input cannot be read to its end."""
+        if self.as_json:
+            typer.echo('{"bad": [', nl=False)
+        try:
+            for item in self.source.rows():
+                if isinstance(item, BadRow):
+                    self._note_bad(item)
+                    continue
+                if self.first is None:
+                    self._note_first(item)
+                self.good += 1
+        except InputError as problem:
+            self.error = str(problem)
+            typer.echo(self.error, err=True)
 
-def _first(trigger: Trigger, as_sent: Callable[[Trigger], dict[str, Any]]) -> dict[str, Any]:
-    assert isinstance(trigger.context, Origin)
-    return {"line": trigger.context.line, **as_sent(trigger)}
+    def _note_bad(self, row: BadRow) -> None:
+        if self.as_json:
+            fields = json.dumps({"line": row.line, "last_line": row.last, "message": row.problem})
+            typer.echo(f"{', ' if self.bad else ''}{fields}", nl=False)
+        else:
+            typer.echo(f"{row.place}: {row.problem}", err=True)
+        self.bad += row.count
+        if not row.is_skippable:
+            name = self.source.input.name
+            raise InputError(
+                f"{name}, {row.place}: nothing after it was checked, as nobody can tell where rows begin again"
+            )
 
+    def _note_first(self, trigger: Trigger) -> None:
+        origin = trigger.context
+        assert isinstance(origin, Origin)
+        request = self.as_sent(trigger)
+        self.first = {"line": origin.line, **request}
+        if self.as_json:
+            return
+        body = request["body"]
+        if len(body) > _LONGEST_BODY:
+            body = f"{body[:_LONGEST_BODY]}… ({len(body):,} characters)"
+        headers = [f"{name}: {value}" for name, value in request["headers"].items()]
+        shown = "".join(f"\n    {line}" for line in [f"{request['method']} {request['url']}", *headers, body])
+        typer.echo(f"The first event, from line {origin.line}, as it would be sent:{shown}", err=True)
 
-def _print_first(first: dict[str, Any]) -> None:
-    body = first["body"]
-    if len(body) > _LONGEST_BODY:
-        body = f"{body[:_LONGEST_BODY]}… ({len(body):,} characters)"
-    lines = [f"{name}: {value}" for name, value in first["headers"].items()]
-    shown = "\n".join(f"    {line}" for line in [f"{first['method']} {first['url']}", *lines, body])
-    typer.echo(f"The first event, from line {first['line']}, as it would be sent:\n{shown}", err=True)
+    @property
+    def exit_code(self) -> int:
+        """That of the command."""
+        if self.error is not None:
+            return EXIT_USAGE
+        return EXIT_FAILED if self.bad else EXIT_ACCEPTED
+
+    def finish(self) -> None:
+        """Print what came of it."""
+        if self.as_json:
+            rest = {
+                "rows": self.good + self.bad,
+                "good": self.good,
+                "first": self.first,
+                "error": self.error,
+                "exit_code": self.exit_code,
+            }
+            typer.echo(f"], {json.dumps(rest)[1:]}")
+        elif self.error is None:
+            left = f", {self.bad:,} cannot" if self.bad else ""
+            typer.echo(f"{counted(self.good, 'row')} can be sent{left}. This was a dry run: nothing was sent.")
+            if self.source.repeated_headers:
+                repeated = counted(self.source.repeated_headers, "line")
+                typer.echo(f"{repeated} repeated the header and would be left out.", err=True)
+            if self.source.was_limited:
+                typer.echo("The rows after them were not looked at, because of --limit.", err=True)

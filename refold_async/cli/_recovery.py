@@ -100,8 +100,9 @@ def _checked(header: dict[str, Any] | None, name: str, settings: str) -> dict[st
         )
     if header.get("settings") != settings:
         raise JournalError(
-            f"{name} was begun with other values of --slug, --event, --linked-account-id, --config-id or "
-            "--instance-tag, or of their environment variables: with these, its rows are other events"
+            f"{name} was begun with other values of --slug, --event, --linked-account-id, --config-id, "
+            "--instance-tag, --types or --empty, or of their environment variables: with these, its rows are other "
+            "events"
         )
     return header
 

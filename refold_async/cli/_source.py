@@ -78,6 +78,11 @@ class Source:
     was_limited: bool = False
     _is_empty: bool = True
 
+    @property
+    def repeated_headers(self) -> int:
+        """How many lines were left out because they repeat the header."""
+        return self._format.repeated_headers
+
     def compare(self) -> None:
         """Make sure that the input is still what it was, as far as that matters; then begin at the first row to send.
 
