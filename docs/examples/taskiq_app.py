@@ -30,9 +30,7 @@ async def get_refold(context: Annotated[Context, TaskiqDepends()]) -> RefoldClie
 
 
 @broker.task
-async def deal_created(
-    customer: str, deal: dict[str, Any], refold: Annotated[RefoldClient, TaskiqDepends(get_refold)]
-) -> str:
+async def deal_created(customer: str, deal: dict[str, Any], refold: RefoldClient = TaskiqDepends(get_refold)) -> str:
     """Fire the event and wait for Refold's answer."""
     receipt = await refold.trigger("pipedrive", "Deal Created", deal, linked_account_id=customer)
     return receipt.message
