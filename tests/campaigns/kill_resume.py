@@ -26,6 +26,7 @@ PROGRAM = [sys.executable, "-c", "from refold_async.cli import main; main()"]
 LATENCY = 0.04
 CONCURRENCY = 20
 ROWS_PER_KILL = 150
+ROWS_PER_ORDERING_KEY = 5
 HEADER = "Idempotency-Key"
 FAULTS: dict[Fault, float] = dict.fromkeys(
     [
@@ -79,6 +80,7 @@ class Killer:
     chance: random.Random
     rows: int
     declared: bool
+    keyed: bool = False
     problems: list[str] = field(factory=list)
     on_wire: list[int] = field(factory=list)
     torn: int = 0
@@ -92,6 +94,8 @@ class Killer:
         """Start the batch, or go on with it."""
         command = [*PROGRAM, "batch", str(self.folder / "rows.jsonl"), "--journal", str(self.journal), "--resume"]
         command += ["--no-rate-limit", "--max-concurrency", str(CONCURRENCY), "--timeout", "2", "--json", *more]
+        if self.keyed:  # whether a failed row stops its key or not, what fires is in order
+            command += ["--on-key-failure", self.chance.choice(["stop", "continue"])]
         if self.declared:
             command += ["--idempotency-header", HEADER, "--idempotency-window", "300"]
         env = {name: value for name, value in os.environ.items() if not name.startswith("REFOLD_")}
@@ -162,6 +166,18 @@ class Killer:
         if never:
             self.problems.append(f"lines {never} were accepted when sent again, and never fired")
 
+    def check_order(self) -> None:
+        """Send all the rest, and hold the order in which the rows of each key fired against the input."""
+        for _ in range(2):
+            self.finish("--resend-ambiguous", "--resend-rejected")
+        fired: dict[str, list[int]] = {}
+        for entry in self.server.ledger.fired:
+            fired.setdefault(entry.payload["key"], []).append(entry.payload["line"])
+        out_of_order = [f"{key}: {lines}" for key, lines in fired.items() if lines != sorted(lines)]
+        self.problems += [f"rows of an ordering key fired out of order: {lines}" for lines in out_of_order]
+        if max(map(len, fired.values())) < ROWS_PER_ORDERING_KEY:
+            self.problems.append("no ordering key had all its rows fired: this has shown little")
+
     def check(self, summary: dict[str, Any]) -> Counter[str]:
         """Hold the journal and the listing against the ledger; give how many rows ended how."""
         fired = self.server.ledger.count_fired_by("line")
@@ -186,31 +202,43 @@ class Killer:
         return verdicts
 
 
-def kill_and_resume(kills: int, seed: int, *, declared: bool, folder: Path) -> list[str]:
-    """Run it; give what did not hold, as sentences.
+def row(line: int, rows: int, *, keyed: bool) -> dict[str, Any]:
+    """Return one row of the input; those of an ordering key are far from each other."""
+    fields: dict[str, Any] = {"slug": "slack", "event": "E", "payload": {"line": line}}
+    if keyed:
+        key = f"k{line % (rows // ROWS_PER_ORDERING_KEY)}"
+        fields["payload"]["key"] = fields["ordering_key"] = key
+    return fields
+
+
+def kill_and_resume(kills: int, seed: int, *, declared: bool, folder: Path, keyed: bool = False) -> list[str]:
+    """Run it; return what did not hold, as sentences.
 
     :param declared: whether the workflows drop repeats, and the batch is told so.
+    :param keyed: whether the rows have ordering keys.
     """
     rows = kills * ROWS_PER_KILL
     with (folder / "rows.jsonl").open("w") as file:
-        for line in range(1, rows + 1):
-            file.write(json.dumps({"slug": "slack", "event": "E", "payload": {"line": line}}) + "\n")
+        file.writelines(json.dumps(row(line, rows, keyed=keyed)) + "\n" for line in range(1, rows + 1))
     dedupe = Dedupe(header=HEADER, window=300) if declared else None
     faults = SeededFaults(seed, FAULTS)
     with MockRefold(rate_limit=None, dedupe=dedupe, faults=faults, latency=LATENCY) as server:
-        killer = Killer(folder, server, random.Random(seed), rows, declared)
+        killer = Killer(folder, server, random.Random(seed), rows, declared, keyed)
         killed = sum(killer.kill_once() for _ in range(kills))
         summary = killer.finish()
         verdicts = killer.check(summary)
         entries = server.ledger.entries
-        if not declared:
+        if keyed:
+            killer.check_order()
+        elif not declared:
             killer.check_resent()
     if killed < kills:
         killer.problems.append(f"{kills - killed} of {kills} runs had ended before they could be killed")
     if not any(killer.on_wire):
         killer.problems.append("nothing was ever on the wire at a kill: this has shown nothing")
     dropped = sum(entry.duplicate for entry in entries)
-    print(f"{'with' if declared else 'without'} a declared window: {rows} rows, {killed} kills")
+    words = f"{'with' if declared else 'without'} a declared window{', with ordering keys' if keyed else ''}"
+    print(f"{words}: {rows} rows, {killed} kills")
     print(f"  on the wire at the kills: {killer.on_wire}; torn last lines: {killer.torn}")
     print("  " + ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items())))
     print(
@@ -228,13 +256,16 @@ def main() -> None:
     arguments = parser.parse_args()
     problems = []
     started = time.monotonic()
-    for declared in (False, True):
+    for declared, keyed in ((False, False), (True, False), (False, True), (True, True)):
         with tempfile.TemporaryDirectory() as folder:
-            problems += kill_and_resume(arguments.kills, arguments.seed, declared=declared, folder=Path(folder))
+            problems += kill_and_resume(
+                arguments.kills, arguments.seed, declared=declared, keyed=keyed, folder=Path(folder)
+            )
     print(f"seed {arguments.seed}, {time.monotonic() - started:.1f} s")
     if problems:
         sys.exit("\n".join(problems[:20]))
     print("every row fired once, or is listed as one that may have; none fired twice, and none was lost")
+    print("the rows of each ordering key fired in the order of the input")
 
 
 if __name__ == "__main__":

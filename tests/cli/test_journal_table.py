@@ -151,6 +151,11 @@ def test_killed_and_resumed_each_row_fires_once_or_is_listed(tmp_path: Path, dec
     assert kill_and_resume(3, 11, declared=declared, folder=tmp_path) == []
 
 
+@pytest.mark.timeout(120)
+def test_killed_and_resumed_the_rows_of_an_ordering_key_fire_in_order(tmp_path: Path) -> None:
+    assert kill_and_resume(3, 12, declared=False, keyed=True, folder=tmp_path) == []
+
+
 def test_support_writes_rows_that_are_numbered_as_their_lines(tmp_path: Path) -> None:
     text = write_rows(tmp_path / "rows.jsonl", 3).read_text()
     assert [json.loads(line)["payload"]["n"] for line in text.splitlines()] == [1, 2, 3]
