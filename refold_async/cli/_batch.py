@@ -38,7 +38,7 @@ from ._options import (
     trusted,
 )
 from ._order import KeyOrder
-from ._progress import Progress
+from ._progress import Progress, print_line
 from ._reading import Reading
 from ._records import Constants
 from ._recovery import JournalError
@@ -180,7 +180,7 @@ class BatchCommand:
                     leftovers.close()
         report = run.report
         if report.error is not None:
-            typer.echo(report.error, err=True)
+            print_line(Console(stderr=True), report.error)
         if self.output.as_json:
             typer.echo(json.dumps(summary.as_dict()))
         elif not self.output.quiet and (report.finished or report.stopped != "input"):
@@ -190,10 +190,11 @@ class BatchCommand:
     def _print_beforehand(self, source: Input, journal: Journal | None) -> None:
         if self.output.quiet:
             return
+        console = Console(stderr=True)
         if source.is_terminal:
-            typer.echo("Type the rows, one a line; Ctrl-D ends them.", err=True)
+            print_line(console, "Type the rows, one a line; Ctrl-D ends them.")
         for line in _remarks(journal, dry_run=self.rows.dry_run):
-            typer.echo(line, err=True)
+            print_line(console, line)
 
 
 def _run(make: Callable[[], BatchCommand], values: dict[str, Any]) -> None:

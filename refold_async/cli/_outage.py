@@ -31,6 +31,7 @@ class Outage:
     be served by different machines; the answer to it closes the circuit. If that row meets the outage as well, the next
     one goes first after twice the time.
 
+    :param host: what is named when it cannot be reached.
     :param read: makes one read, and returns the status that answered it, or raises.
     :param say: prints a line.
     :param changed: is called when rows may go that could not before.
@@ -39,6 +40,7 @@ class Outage:
     """
 
     breaker: CircuitBreaker
+    host: str
     read: Callable[[], Awaitable[int]]
     say: Callable[[str], None]
     changed: Callable[[], None]
@@ -64,10 +66,10 @@ class Outage:
             if self.breaker.record_answer():
                 self._close()
         elif self.breaker.record_outage():
-            how = f"answers {status}" if status is not None else f"cannot be reached ({spelled(str(event.error))})"
+            how = f"answered {status}" if status is not None else f"could not be reached ({spelled(str(event.error))})"
             self.say(
-                f"Refold {how}, {self.breaker.failures} times in a row: pausing. The rows wait, and a read tries every "
-                f"{duration(self.breaker.probe_every)} whether it works again."
+                f"{self.host} {how}, {self.breaker.failures} times in a row: pausing. The rows wait, and a read tries "
+                f"every {duration(self.breaker.probe_every)} whether it works again."
             )
             self._since = anyio.current_time()
             self._move()
@@ -136,7 +138,7 @@ class Outage:
         self._has_read = True
 
     def _close(self) -> None:
-        self.say(f"Refold answers again after {duration(anyio.current_time() - self._since)}: going on.")
+        self.say(f"{self.host} answers again after {duration(anyio.current_time() - self._since)}: going on.")
         self._hold, self._not_before, self._probe, self._first, self._has_read = 0.0, 0.0, None, None, False
         self._move()
         self.changed()

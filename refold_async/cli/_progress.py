@@ -79,6 +79,12 @@ class _Bar(rich_progress.Progress):
             yield Text(self.words)
 
 
+def print_line(console: Console, words: str, *, style: str = "") -> None:
+    """Print a sentence: broken between words on a terminal, and whole elsewhere."""
+    with contextlib.suppress(OSError):  # nobody reads it: no reason to lose a row
+        console.print(Text(words, style=style), soft_wrap=not console.is_terminal)
+
+
 class Progress:
     """Shows a batch while it runs.
 
@@ -142,8 +148,7 @@ class Progress:
 
     def say(self, words: str, *, style: str = "") -> None:
         """Print a line, above the bar if there is one."""
-        with contextlib.suppress(OSError):  # nobody reads it: no reason to lose a row
-            self.console.print(Text(words, style=style), soft_wrap=True)
+        print_line(self.console, words, style=style)
 
     def _show(self) -> None:
         words = self.words(self._update())

@@ -111,6 +111,7 @@ class Run:
         started = time.monotonic()
         self._outage = Outage(
             CircuitBreaker(clock=anyio.current_time),
+            client.session.base_url.host,
             access.reader(client),
             progress.say,
             self._rows.changed,

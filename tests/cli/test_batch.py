@@ -128,7 +128,7 @@ def test_rows_wait_while_nothing_connects_and_are_not_burnt(server: MockRefold, 
     assert (ran.code, ran.summary["stopped"]) == (1, "unreachable")
     assert (ran.summary["not_sent"], ran.summary["failures"]) == (0, []), "they were put back"
     assert len(re.findall("pausing", ran.err)) == 1
-    assert "cannot be reached (connect error)" in ran.err
+    assert "127.0.0.1 could not be reached (connect error)" in ran.err
 
 
 def test_a_wrong_key_stops_it(server: MockRefold, tmp_path: Path) -> None:

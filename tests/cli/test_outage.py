@@ -160,7 +160,7 @@ def test_after_an_hour_without_refold_every_row_was_sent_but_what_was_in_flight(
     assert played.service.triggers_in_outage <= 3 * (CONCURRENCY + first_ones), "nothing but probes went on"
     pauses = played.printed.count("pausing")
     assert pauses == 1, played.printed
-    assert "Refold answers again after" in played.printed
+    assert "app.refold.ai answers again after" in played.printed
     assert len(played.printed.splitlines()) < 60 + len(ambiguous)
 
 
