@@ -14,7 +14,8 @@ GREY = "#808080"
 STYLE: Any = {
     "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none", "text.color": GREY,
     "axes.labelcolor": GREY, "axes.edgecolor": GREY, "xtick.color": GREY, "ytick.color": GREY, "font.size": 9,
-    "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "svg.hashsalt": "refold",
+    "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "svg.fonttype": "none",
+    "svg.hashsalt": "refold",
 }  # fmt: skip
 
 
