@@ -179,6 +179,9 @@ class BatchCommand:
                 if leftovers is not None:
                     leftovers.close()
         report = run.report
+        if run.source.was_limited and not self.output.quiet:
+            others = "were not sent" if run.journal is None else "are sent with --resume"
+            typer.echo(f"Stopped at --limit {self.rows.limit}: the rows after them {others}.", err=True)
         if report.error is not None:
             print_line(Console(stderr=True), report.error)
         if self.output.as_json:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 from decimal import Decimal
 from typing import Any, NoReturn
 
@@ -13,6 +15,8 @@ SPACE = " \t\r\n"
 
 _EXACT_LENGTH = 16
 """Characters. A number of up to 15 digits, with its point, is the same when it is read as a float and written again."""
+
+_FLOAT_DIGITS = 17
 
 
 def parse_json(text: str) -> Any:
@@ -57,14 +61,30 @@ def _decimal(text: str) -> float:
     value = float(text)
     if len(text) <= _EXACT_LENGTH and "e" not in text and "E" not in text:
         return value
-    if value in (float("inf"), float("-inf")):  # the checks before sending name its place
+    if math.isinf(value):  # the checks before sending name its place
         return value
-    if Decimal(repr(value)) != Decimal(text):
+    if not _is_kept(text, value):
         raise RowError(
             f"the number {text[:60]} has more digits than a number is sent with, and would go out as {value!r}: "
             "round it, or put it in quotes"
         )
     return value
+
+
+def _is_kept(text: str, value: float) -> bool:
+    """Whether a number is the same when it is read as a float and written again.
+
+    Up to 17 digits are what a float has, so that those which a program wrote of one are always kept; the last of them
+    may be written otherwise.
+    """
+    try:
+        exact = Decimal(text)
+    except ArithmeticError:  # an exponent beyond all measure
+        return False
+    if Decimal(repr(value)) == exact:
+        return True
+    digits = "".join(map(str, exact.as_tuple().digits)).rstrip("0")
+    return len(digits) <= _FLOAT_DIGITS and abs(value) >= sys.float_info.min
 
 
 _decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_number, parse_float=_decimal)

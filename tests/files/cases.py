@@ -402,6 +402,15 @@ def _shapes() -> Iterator[Case]:
         text('{"payload": {"n": [1, -0.5, 1e3, 0.1, 12345678901234567890]}}'),
         [{"n": [1, -0.5, 1000.0, 0.1, 12345678901234567890]}],
     )
+    yield Case(
+        "float-digits.jsonl",
+        text('{"payload": {"n": [0.10000000000000001, 3.3333333333333333, 1.50000000000000000000000]}}'),
+        [{"n": [0.1, 10 / 3, 1.5]}],
+    )
+    yield Case("decimal-underflow.jsonl", text('{"payload": {"n": 1e-400}}'), [], 2, "more digits", dry=1)
+    yield Case(
+        "decimal-exponent.jsonl", text('{"payload": {"n": 1e-99999999999999999999}}'), [], 2, "more digits", dry=1
+    )
     yield Case("pretty.jsonl", json.dumps({"payload": {"n": 1}}, indent=2).encode(), [], 2, "jq -c .", dry=1)
     yield Case("comma-after.jsonl", (ROW + ",\n" + ROW).encode(), [], 2, "not JSON", dry=1, good=1)
 
