@@ -11,7 +11,7 @@ from typing import Any
 from attrs import define
 
 from ._cells import HeaderError, Mapper
-from ._header import DELIMITERS, Header, is_separator_line, read_header
+from ._header import DELIMITERS, Header, is_separator_line, read_header, refuse_row_like
 from ._input import LONGEST_LINE, InputError
 from ._lines import Lines
 from ._reading import Reading
@@ -58,6 +58,7 @@ class Csv:
         taken.clear()
         reader = csv.reader(texts, strict=True, delimiter=header.delimiter)
         width, first = len(header.names), lines.number + 1
+        is_first = True
         unusual = {"", *header.repeated}  # a first cell that may begin a blank row, or another header
         while True:
             problem: str | None = None
@@ -71,6 +72,7 @@ class Csv:
                         or len(cells) != width
                         or cells[0] in unusual
                         or cells[0].isspace()
+                        or is_first
                     ):
                         break
                     taken.clear()
@@ -80,6 +82,9 @@ class Csv:
                     return
             except csv.Error as error:
                 cells, problem = [], self._words_for(error, lines)
+            if is_first and cells:
+                refuse_row_like(lines, header, cells)
+                is_first = False
             yield from self._look_closely(lines, first, cells, problem)
             first = lines.number + 1
 
@@ -153,8 +158,8 @@ class Csv:
             return (
                 "it looks like another header: were two files with different columns put together? Send them one by one"
             )
-        if not any(cell.strip() for cell in cells):
-            return "there are only spaces in it: remove it"
+        if not any(cell.strip().strip("\x1a") for cell in cells):
+            return "there are only spaces in it, or what is not printed: remove it"
         if len(cells) > width and not header.has_delimiter:
             return (
                 f"it has {len(cells)} cells, and the header 1: remove what stands above the header, put a cell with a "

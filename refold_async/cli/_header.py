@@ -22,6 +22,9 @@ _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _OTHER_DELIMITER = re.compile(r"[:^~!§¦\x01\x1c-\x1f\u3001\uff0c\uff1a\uff1b\uff5c]| {2,}")
 """What separates cells in some files, and seldom is part of a name."""
 
+_END_OF_FILE = "\x1a"
+"""What DOS put at the end of a text."""
+
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb"
 
 _EXAMPLE = "slug,event,payload"
@@ -50,12 +53,28 @@ class Header:
     def repeated(self) -> set[str]:
         """What the first cell of a line may be that is this header again, or another one, or goes before one."""
         names = {*self.names, *self.cells}
-        return {*names, *("\ufeff" + name for name in names), "sep=", "SEP=", "Sep="}
+        return {*names, *("\ufeff" + name for name in names), "sep=", "SEP=", "Sep=", _END_OF_FILE}
 
 
 def is_separator_line(line: str) -> bool:
     """Whether this is what Excel puts before a header, as in `sep=;`."""
     return line[:1] in 's"S' and _SEP.fullmatch(line) is not None
+
+
+_DIGITS = re.compile(r"\d+")
+
+
+def refuse_row_like(lines: Lines, header: Header, cells: list[str]) -> None:
+    """Compare the header with the first row: names such as `acct_1` above values such as `acct_2` are values.
+
+    :raises InputError: where the header looks like a row.
+    """
+    for name, cell in zip(header.names, cells, strict=False):
+        if name != cell and any(map(str.isdecimal, name)) and _DIGITS.sub("0", name) == _DIGITS.sub("0", cell):
+            raise InputError(
+                f"{lines.name}: the first line has {name!r} where the row after it has {cell[:80]!r}, so it looks like "
+                f"a row: does the file begin with a line that names its columns? Add one, as in {_EXAMPLE}"
+            )
 
 
 def read_header(lines: Lines, texts: Iterator[str], chosen: str | None) -> Header | None:

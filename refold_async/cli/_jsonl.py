@@ -61,6 +61,8 @@ class JsonLines:
             raise RowError(f"{error}. {_advice(text, record.line)}") from error
         if not isinstance(found, dict):
             raise RowError(f"this is {kind_of(found)}, not an object. {_advice(text, record.line)}")
+        if not found:
+            raise RowError("this is an empty object, and would fire an event without a payload: remove it")
         if not found.keys() <= _KEYS:
             raise RowError(_unknown(next(name for name in found if name not in _KEYS)))
         if found.get("linked_account_id", "-") in (None, ""):

@@ -193,6 +193,9 @@ def _headers() -> Iterator[Case]:
     ):
         yield Case(f"list-of-{name}.csv", text(cell, cell, cell), [], 2, f"is {words}, not a name")
     yield Case("no-header.csv", text("Acme,a@example.com", "Globex,b@example.com"), [], 2, "not a name")
+    yield Case("list-of-accounts.csv", text("acct_1", "acct_2", "acct_3"), [], 2, "looks like a row")
+    yield Case("rows-without-names.csv", text("Acme,D-1001", "Globex,D-1002"), [], 2, "looks like a row")
+    yield Case("numbered-names.csv", text("line1,line2", "Main St 5,x"), [{"line1": "Main St 5", "line2": "x"}])
     yield Case("title-line.csv", text("Export of deals", "deal,name", "1,Acme"), [], 2, "has 2 cells", dry=1)
     yield Case("empty-name.csv", text("deal,,name", "1,,Acme"), [], 2, "column 2 has no name")
     yield Case("index-column.csv", text(",deal", "0,1"), [], 2, "column 1 has no name")
@@ -310,6 +313,8 @@ def _records() -> Iterator[Case]:
     yield Case(
         "too-many.csv", text("deal,name", "1,Acme", "2,Globex, Inc."), [ACME], 2, "line 3: it has 3 cells", dry=1
     )
+    yield Case("dos-end.csv", text("deal", "1") + b"\x1a", [{"deal": "1"}], 2, "only spaces", dry=1)
+    yield Case("empty-object.jsonl", b"{}\n", [], 2, "an empty object", dry=1)
     yield Case("quotes.csv", text("deal,name", '1,"Acme, ""the"" Inc."'), [{"deal": "1", "name": 'Acme, "the" Inc.'}])
     yield Case("quote-inside.csv", text("deal,name", '1,5" pipe'), [{"deal": "1", "name": '5" pipe'}])
     yield Case("backslash-quote.csv", text("deal,name", r'1,"Ac\"me"'), [], 2, "not CSV", dry=1)
