@@ -57,9 +57,9 @@ class WallClock:
         """Return the Unix time of a moment on the clock."""
         return moment + self._offset
 
-    def date_header(self) -> str:
-        """Return the Date header, formatted once a second."""
-        now = int(self._clock() + self._offset)
+    def date_header(self, moment: float | None = None) -> str:
+        """Return the Date header of a moment on the clock, by default of this one. It is formatted once a second."""
+        now = int((self._clock() if moment is None else moment) + self._offset)
         if now != self._second:
             self._second, self._date = now, f"Date: {formatdate(now, usegmt=True)}"
         return self._date

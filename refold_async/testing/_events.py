@@ -93,17 +93,16 @@ class EventDefinitions:
 
 
 class EventsApi:
-    """The API of the events: what triggers and calls below `application/event` are answered."""
+    """The API of the events: what triggers and calls below `application/event` are answered.
+
+    :ivar takes_all: whether every event exists, so that none need be looked up.
+    """
 
     def __init__(self, events: EventDefinitions, dialect: Dialect, errors: Errors) -> None:
         self._events = events
+        self.takes_all = events.takes_all
         self._dialect = dialect
         self._errors = errors
-
-    @property
-    def takes_all(self) -> bool:
-        """Whether every event exists, so that none need be looked up."""
-        return self._events.takes_all
 
     def refuse(self, slug: str | None, name: str) -> Reply | None:
         """Return the answer to a trigger of an event that does not exist; `slug` is None for all applications."""

@@ -27,6 +27,12 @@ MAX_INPUT = 3_100_000
 """Bytes; "about 3 MB" as Refold puts it."""
 
 
+# Headers, as `Entry.find` looks for them.
+_KEY = b"\r\nx-api-key:"
+_AUTHORIZATION = b"\r\nauthorization:"
+_ACCOUNT = b"\r\nlinked_account_id:"
+_CONTENT_TYPE = b"\r\ncontent-type:"
+
 log = logging.getLogger(__name__)
 
 
@@ -115,17 +121,17 @@ class Service:
     def handle(self, entry: Entry, connection: Connection) -> None:
         """Deal with a request: write it in the ledger and answer it, or do not."""
         try:
-            self._decide(entry, connection)
+            request = self._accept(entry)
+            if isinstance(request, Reply):
+                self._answer(entry, connection, request)
+            else:
+                self._perform(request, entry, connection)
         except Exception as error:  # a user's function may raise anything; `broken` reports it
             log.exception("a function that was passed to MockRefold raised")
             self.broken.append(error)
             self._answer(entry, connection, self.errors.make(500, f"a function passed to the mock raised {error!r}"))
 
-    def _decide(self, entry: Entry, connection: Connection) -> None:
-        request = self._accept(entry)
-        if isinstance(request, Reply):
-            self._answer(entry, connection, request)
-            return
+    def _perform(self, request: RoutedRequest, entry: Entry, connection: Connection) -> None:
         route = request.route
         fault = self.faults[route.kind].next(entry)
         if fault is None:
@@ -184,11 +190,11 @@ class Service:
         return self.errors.make(404, f"Cannot {entry.method} {path}", spelled="v1")
 
     def _authenticate(self, entry: Entry, route: Route, values: Sequence[str]) -> RoutedRequest | Reply:
-        if route.credential != "token" and entry.find(b"x-api-key") in self.api_keys:
-            account = entry.account = entry.find(b"linked_account_id")
+        if route.credential != "token" and entry.find(_KEY) in self.api_keys:
+            account = entry.account = entry.find(_ACCOUNT)
             return RoutedRequest(entry, route, values, account or "")
         if route.credential != "key":
-            bearer = entry.find(b"authorization") or ""
+            bearer = entry.find(_AUTHORIZATION) or ""
             token = bearer.removeprefix("Bearer ")
             account = self.accounts.account_of(token) if token is not bearer else None
             if account is not None:
@@ -205,7 +211,7 @@ class Service:
         entry = request.entry
         if len(entry.body) > MAX_INPUT:
             return self.errors.make(413, "Payload too large", spelled="v1")
-        content_type = entry.find(b"content-type") or ""
+        content_type = entry.find(_CONTENT_TYPE) or ""
         if content_type[:33].lower() == "application/x-www-form-urlencoded":
             return self.errors.make(415, "Unsupported media type", spelled="v1")
         document = entry.parse(content_type)
@@ -242,7 +248,6 @@ class Service:
         if entry.method == "HEAD":
             data = data[: len(data) - len(reply.body)]
         self.ledger.add(entry)
-        entry.compact()
         if self.latency is None:
             self.ledger.record_status(entry, reply.status)
             connection.send(data)

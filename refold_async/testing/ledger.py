@@ -16,7 +16,7 @@ from ._bodies import UploadedFile, parse_body, parse_json
 _UNPARSED: Any = object()
 _MISSING = object()
 
-_CONTENT_TYPE = b"content-type"
+_CONTENT_TYPE = b"\r\ncontent-type:"
 
 
 @define(eq=False)
@@ -43,6 +43,7 @@ class Entry:
     target: str
     head: bytes = field(repr=False)
     body: bytes = field(repr=False)
+    _lowered: bytes | None = field(default=None, repr=False, kw_only=True)
     fired: bool = False
     duplicate: bool = False
     status: int | None = None
@@ -51,7 +52,6 @@ class Entry:
     kind: str | None = None
     _document: Any = field(default=_UNPARSED, init=False, repr=False)
     _files: Mapping[str, UploadedFile] | None = field(default=None, init=False, repr=False)
-    _fields: dict[bytes, bytes] | None = field(default=None, init=False, repr=False)
 
     @property
     def path(self) -> str:
@@ -76,25 +76,23 @@ class Entry:
 
     def header(self, name: str) -> str | None:
         """Return a header's value whatever the case of its name, the first of several, or None."""
-        return self.find(name.lower().encode("latin-1"))
+        return self.find(b"\r\n" + name.lower().encode("latin-1") + b":")
 
-    def find(self, name: bytes) -> str | None:
-        """Return a header's value by its name in lower case."""
-        fields = self._fields
-        if fields is None:
-            pairs = (line.partition(b":") for line in reversed(self.head.split(b"\r\n")))
-            fields = self._fields = {name.lower(): value for name, _, value in pairs}
-        value = fields.get(name)
-        return None if value is None else value.strip().decode("latin-1")
-
-    def keep_fields(self, fields: dict[bytes, bytes]) -> None:
-        """Keep the headers' values by their names in lower case. The connection calls this when it has them at hand."""
-        self._fields = fields
+    def find(self, needle: bytes) -> str | None:
+        """Return the value of the header that starts with `needle`: CRLF, its name in lower case, a colon."""
+        lowered = self._lowered
+        if lowered is None:
+            lowered = self._lowered = self.head.lower()
+        at = lowered.find(needle)
+        if at < 0:
+            return None
+        start = at + len(needle)
+        return self.head[start : lowered.find(b"\r\n", start)].strip().decode("latin-1")
 
     def compact(self) -> None:
         """Drop what can be parsed again: a long ledger would otherwise keep the garbage collector busy."""
         self._document = _UNPARSED
-        self._files = self._fields = None
+        self._files = self._lowered = None
 
     @property
     def document(self) -> Any:
@@ -207,6 +205,7 @@ class Ledger:
 
     def add(self, entry: Entry) -> None:
         """Record a request. The server calls this."""
+        entry.compact()
         self._entries.append(entry)
         self.totals.requests += 1
         if self._waiting:

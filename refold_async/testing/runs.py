@@ -280,6 +280,7 @@ class Runs:
                     payload=entry.payload,
                 )
                 self._keep_run(run)
+            entry.compact()
 
     def _next_number(self) -> int:
         number, self._made = self._made, self._made + 1
