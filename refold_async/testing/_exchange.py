@@ -41,7 +41,10 @@ class Exchange(Protocol):
 
 
 class ServedExchange:
-    """The exchange of a connection. States: under way, then ended; what ends it writes the ledger."""
+    """The exchange of a connection. States: unrecorded, recorded (by the first byte that it writes, or by its end), ended.
+
+    The ledger has a request before the client can see anything of its answer.
+    """
 
     def __init__(
         self,
@@ -59,6 +62,12 @@ class ServedExchange:
         self._answer = answer
         self._render = render
         self._refuse = refuse
+        self._is_recorded = False
+
+    def _record(self) -> None:
+        if not self._is_recorded:
+            self._is_recorded = True
+            self._ledger.add(self.entry)
 
     def answer(self, reply: Reply, *, then_close: bool = False) -> None:
         if then_close:
@@ -67,22 +76,24 @@ class ServedExchange:
         self._answer(self.entry, self._connection, reply)
 
     def send_half(self, reply: Reply) -> None:
+        self._record()
         self._ledger.record_status(self.entry, reply.status)
         data = self._render(reply)
         self._connection.send_part(data[: len(data) - (len(reply.body) + 1) // 2])
 
     def send_raw(self, data: bytes) -> None:
+        self._record()
         self._connection.send_part(data)
 
     def break_off(self, *, reset: bool = False) -> None:
-        self._ledger.add(self.entry)
+        self._record()
         if reset:
             self._connection.reset()
         else:
             self._connection.close()
 
     def stall(self, seconds: float | None) -> None:
-        self._ledger.add(self.entry)
+        self._record()
         self._connection.stall()
         if seconds is not None:
             asyncio.get_running_loop().call_later(seconds, self._connection.close)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from refold_async.testing import Fault, MockRefold
 from refold_async.testing._answers import FIRED, render
-from refold_async.testing._connection import Connection, State
+from refold_async.testing._connection import Connection, Handler, State
 from refold_async.testing.ledger import Entry
 
 ANSWER = render(FIRED, "Date: today")
@@ -47,7 +47,7 @@ class Recorder:
 class Pipe:
     """A connection whose bytes come from a test and go to a list, through no socket."""
 
-    def __init__(self, handler: Recorder) -> None:
+    def __init__(self, handler: Handler) -> None:
         self.buffer = memoryview(bytearray(65536))
         self.connection = Connection(handler, lambda: 1.0, self.buffer)
         self.transport = FakeTransport()
@@ -277,3 +277,33 @@ def test_a_body_that_is_far_too_large_is_refused_before_it_has_arrived(server: M
         answer = sock.recv(100)
     assert answer.startswith(b"HTTP/1.1 400 ") or not answer, "the connection may be reset before its answer is read"
     assert server.ledger.requests == 0
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        None,
+        Fault.truncate_head(),
+        Fault.truncate_body(),
+        Fault.garbage(),
+        Fault.stall_body(),
+        Fault.answer(500),
+        Fault.close_idle(),
+    ],
+    ids=lambda fault: "no fault" if fault is None else fault.name,
+)
+def test_the_ledger_has_a_request_before_the_client_can_see_an_answer(fault: Fault | None) -> None:
+    """Without a socket: what is written is seen by the test at once, as a fast client would see it."""
+    server = MockRefold(rate_limit=None, faults=[fault])
+    seen: list[tuple[int, int | None]] = []
+
+    class Watching(FakeTransport):
+        def write(self, data: Any) -> None:
+            seen.append((server.ledger.requests, server.ledger.entries[0].status))
+
+    pipe = Pipe(server._service)
+    pipe.connection.connection_made(Watching())
+    pipe.feed(_event(server, 1))
+    status = 500 if fault is not None and fault.name == "status_500" else 200
+    unanswered = fault is not None and fault.name in ("truncate_head", "garbage")
+    assert seen == [(1, None if unanswered else status)]
