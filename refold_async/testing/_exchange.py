@@ -41,7 +41,7 @@ class Exchange(Protocol):
 
 
 class ServedExchange:
-    """The exchange of a connection. States: unrecorded, recorded (by the first byte that it writes, or by its end), ended.
+    """The exchange of a connection. States: new, recorded (by the first byte that it writes, or by its end), ended.
 
     The ledger has a request before the client can see anything of its answer.
     """
