@@ -4,9 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 FOR ?= 60
+COUNT ?= 400
+SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs interface dist test-dist chaos kill soak bench bench-full format clean
+.PHONY: help demo test check docs interface dist test-dist chaos kill soak mutants bench bench-full format clean
 
 # --- Is there a Python that will do? Asked before anything else, so that the answer comes within a second. ---
 
@@ -76,6 +78,9 @@ chaos: $(VENV)/.installed-dev  ## 10,000 triggers over every fault, checked agai
 
 kill: $(VENV)/.installed-dev  ## a batch killed at 20 random moments and resumed, checked against the mock's ledger
 	$(BIN)/python -m tests.campaigns.kill_resume --kills 20
+
+mutants: $(VENV)/.installed-dev  ## 400 small changes of the code that decides, drawn with SEED=: which of them do the fast tests miss?
+	$(BIN)/python -m tools.mutants --count $(COUNT) --seed $(SEED)
 
 soak: $(VENV)/.installed-dev  ## the wire under a storm for a minute, or FOR= seconds, while its sockets and memory are watched
 	$(BIN)/python -m tests.campaigns.soak --seconds $(FOR)

@@ -1,0 +1,51 @@
+"""Which modules decide, and which fast tests hold them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+MODULES: Final[dict[str, tuple[str, ...]]] = {
+    "policies/*.py": (
+        "tests/unit/policies", "tests/unit/limiters", "tests/client/test_hints.py", "tests/client/test_retries.py",
+        "tests/client/test_conflict.py", "tests/client/test_verdicts.py",
+    ),
+    "limiters/memory.py": ("tests/unit/limiters", "tests/unit/policies", "tests/client/test_pacing.py"),
+    "limiters/_queue.py": ("tests/unit/limiters",),
+    "limiters/_adapt.py": ("tests/unit/limiters", "tests/client/test_code_of_the_user.py"),
+    "_core/*.py": (
+        "tests/unit/core", "tests/client/test_verdicts.py", "tests/client/test_retries.py",
+        "tests/client/test_evidence_of_other_requests.py", "tests/client/test_code_of_the_user.py",
+        "tests/client/test_lifecycle.py", "tests/client/test_guards.py", "tests/client/test_watching.py",
+        "tests/client/test_transports.py", "tests/client/test_session.py",
+    ),
+    "transports/*.py": ("tests/client/test_transports.py", "tests/client/test_session.py"),
+    "_batch/*.py": (
+        "tests/batch/test_many.py", "tests/batch/test_stream.py", "tests/batch/test_ordering.py",
+        "tests/batch/test_sources.py", "tests/batch/test_cancelled.py", "tests/batch/test_throttled.py",
+    ),
+    "_wire/pool/*.py": (
+        "tests/wire/test_truth_table.py", "tests/wire/test_evidence.py", "tests/wire/test_sharing.py",
+        "tests/wire/test_cancellation.py", "tests/wire/test_closing.py", "tests/wire/test_timeouts.py",
+        "tests/wire/test_early_answers.py", "tests/wire/test_connecting.py", "tests/wire/test_streaming.py",
+        "tests/wire/test_smuggling.py",
+    ),
+    **dict.fromkeys(
+        ("cli/_recovery.py", "cli/_table.py", "cli/_journal.py"),
+        (
+            "tests/cli/test_journal_table.py", "tests/cli/test_journal_file.py", "tests/cli/test_journal.py",
+            "tests/cli/test_journal_window.py",
+        ),
+    ),
+}  # fmt: skip
+"""Patterns below refold_async/, each with the tests to run, the likeliest to notice first. The last match counts."""
+
+
+def modules(root: Path, only: str = "*") -> dict[Path, tuple[str, ...]]:
+    """Return the modules that there are, relative to `root`, and the tests of each that there are."""
+    found: dict[Path, tuple[str, ...]] = {}
+    for pattern, tests in MODULES.items():
+        for path in sorted((root / "refold_async").glob(pattern)):
+            if path.name != "__init__.py" and path.match(only):
+                found[path.relative_to(root)] = tuple(test for test in tests if (root / test).exists())
+    return found
