@@ -135,7 +135,7 @@ async def test_one_key_in_order_while_others_proceed(server: MockRefold) -> None
 async def test_a_429_in_mid_run_pauses_it_and_then_it_carries_on() -> None:
     with MockRefold(rate_limit=None) as server:
         server.next(*[None] * 30, Fault.throttle("1"))
-        async with server.client(rate_limit=RateLimit(100, 5), deadline=0.5) as client:
+        async with server.client(rate_limit=RateLimit(100, 5), deadline=0.9) as client:
             result = await client.trigger_many(map(trigger, range(60)))
     assert len(result.accepted) == 60
     times = [entry.received_at for entry in server.ledger.entries]
@@ -149,7 +149,7 @@ async def test_closing_the_client_in_the_middle() -> None:
         async with anyio.create_task_group() as group:
 
             async def close() -> None:
-                await anyio.sleep(0.2)
+                await anyio.to_thread.run_sync(server.ledger.wait_for, lambda ledger: ledger.requests >= 20)
                 await client.aclose()
 
             group.start_soon(close)

@@ -61,27 +61,43 @@ def memory() -> float:
 
 @define
 class Soak:
-    """A storm that goes on, and what was seen of it."""
+    """A storm that goes on, for so many seconds or requests, and what was seen of it."""
 
     seconds: float
     interval: float
     storm: Storm
+    requests: int | None = None
     samples: list[Sample] = field(factory=list)
+    _began: float = 0.0
 
     async def run(self) -> None:
-        end = time.monotonic() + self.seconds
-        numbers = itertools.takewhile(lambda _: time.monotonic() < end, itertools.count())
+        self._began = time.monotonic()
+        numbers = itertools.takewhile(lambda number: self.progress(number) < 1.0, itertools.count())
         async with asyncio.TaskGroup() as callers:
             for _ in range(CALLERS):
                 callers.create_task(self.storm.caller(numbers))
-            while time.monotonic() < end:
-                await asyncio.sleep(min(self.interval, self.seconds / 10))
-                self._look(end)
+            looked = 0.0
+            while self.progress(self.done) < 1.0:
+                await asyncio.sleep(0.01 if self.requests else min(self.interval, self.seconds / 10))
+                if self.progress(self.done) >= looked + 0.1:
+                    looked = self.progress(self.done)
+                    self._look()
 
-    def _look(self, end: float) -> None:
+    @property
+    def done(self) -> int:
+        """How many requests have ended."""
+        return sum(self.storm.count.values())
+
+    def progress(self, number: int) -> float:
+        """Return how much of it is over, from 0 to 1, once so many requests were made."""
+        if self.requests is not None:
+            return number / self.requests
+        return (time.monotonic() - self._began) / self.seconds
+
+    def _look(self) -> None:
         state = state_of(self.storm.transport)
-        done = sum(self.storm.count.values())
-        at = self.seconds - (end - time.monotonic())
+        done = self.done
+        at = time.monotonic() - self._began if self.requests is None else self.progress(done) * self.seconds
         sample = Sample(
             at, open_sockets(), memory(), done, f"{state.active} active, {state.idle} idle, {state.waiting} waiting"
         )
@@ -109,8 +125,10 @@ class Soak:
         return found
 
 
-async def soak(seconds: float, interval: float, *, tls: bool, seed: int = 1) -> tuple[Soak, list[str]]:
-    """Run it; give what was seen, and what did not hold."""
+async def soak(
+    seconds: float, interval: float, *, tls: bool, seed: int = 1, requests: int | None = None
+) -> tuple[Soak, list[str]]:
+    """Run it for so many seconds, or requests if given; return what was seen, and what did not hold."""
     authority = trustme.CA()
     server_tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(server_tls)
@@ -120,7 +138,7 @@ async def soak(seconds: float, interval: float, *, tls: bool, seed: int = 1) -> 
     transport = make_wire(verify=client_tls, limits=limits)
     before = open_sockets()
     async with serving(echoing, tls=server_tls if tls else None, remember=False) as server:
-        running = Soak(seconds, interval, Storm(transport, server.url, random.Random(seed)))
+        running = Soak(seconds, interval, Storm(transport, server.url, random.Random(seed)), requests)
         await running.run()
         problems = running.problems()
         await transport.aclose()

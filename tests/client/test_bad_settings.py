@@ -201,7 +201,7 @@ async def test_an_ip_literal_is_not_looked_up_in_the_thread_pool(server: MockRef
         loop.set_default_executor(executor)
         executor.submit(release.wait, 20)
         try:
-            async with server.client(transport=wire, retry=None, timeout=0.5) as client:
+            async with server.client(transport=wire, retry=None, timeout=3) as client:
                 got = await ending(client.trigger("slack", "E"))
         finally:
             release.set()

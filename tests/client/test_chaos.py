@@ -14,7 +14,7 @@ from tests.support import abandons_sockets
 @pytest.mark.parametrize("seed", [11, 12])
 @pytest.mark.parametrize("wire", ["pool", "httpx"])
 async def test_every_verdict_is_held_against_the_ledger(seed: int, wire: Wire) -> None:
-    assert (await chaos(600, seed, wire)).problems == []
+    assert (await chaos(600, seed, wire, patience=6.0)).problems == []
 
 
 def tally(ambiguous: range) -> Tally:

@@ -35,7 +35,7 @@ async def arrived(server: MockRefold, count: int) -> None:
 
 @pytest.mark.asyncio
 async def test_closing_fails_what_waits_and_lets_what_is_on_the_wire_finish(server: MockRefold) -> None:
-    with MockRefold(rate_limit=None, latency=0.3) as slow:
+    with MockRefold(rate_limit=None, latency=1.0) as slow:
         slow.next(Fault.answer(200), Fault.throttle("20"))
         backing_off = anyio.Event()
 

@@ -12,7 +12,7 @@ import pytest
 from refold_async import ClientClosedError, DeadlineExceededError, Delivery, Idempotency, RateLimit, RefoldError
 from refold_async.hooks import CallFinished
 from refold_async.testing import Dedupe, Fault, MockRefold
-from tests.support import QUICK, abandons_sockets
+from tests.support import QUICK, abandons_sockets, timeout_for
 
 pytestmark = pytest.mark.anyio
 
@@ -42,7 +42,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
 )
 async def test_verdicts(server: MockRefold, fault: Fault | None, verdict: Delivery) -> None:
     server.next(fault)
-    async with server.client(retry=QUICK, timeout=0.2) as client:
+    async with server.client(retry=QUICK, timeout=timeout_for(fault)) as client:
         said: Delivery | None
         try:
             said = (await client.trigger("pipedrive", "Deal Created", {"n": 1})).delivery
@@ -125,7 +125,7 @@ async def test_deadline_and_close(server: MockRefold) -> None:
     server.plan(lambda entry: Fault.stall_head())
     client = server.client(rate_limit=None)
     with pytest.raises(DeadlineExceededError) as caught:
-        await client.trigger("pipedrive", "Deal Created", deadline=0.1)
+        await client.trigger("pipedrive", "Deal Created", deadline=1.0)
     assert caught.value.delivery is Delivery.AMBIGUOUS
     ended: list[RefoldError] = []
 

@@ -20,7 +20,7 @@ import trustme
 from refold_async import ConfigurationError, Delivery, InvalidTriggerError, RefoldClient, RefoldError
 from refold_async.testing import Fault, MockRefold
 from tests.fakes.server import serving
-from tests.support import ending
+from tests.support import ending, timeout_for
 
 pytestmark = pytest.mark.asyncio
 
@@ -184,7 +184,7 @@ async def test_the_log_of_a_call_that_was_given_up_names_slug_and_event(
 ) -> None:
     caplog.set_level(logging.WARNING, logger="refold_async")
     server.plan(lambda entry: fault)
-    async with server.client(rate_limit=None, retry=None, timeout=0.2) as client:
+    async with server.client(rate_limit=None, retry=None, timeout=timeout_for(fault)) as client:
         await ending(client.trigger("pipedrive", "Deal Created"))
     [said] = [record.getMessage() for record in caplog.records]
     assert "pipedrive" in said
@@ -198,7 +198,7 @@ async def test_an_error_names_slug_and_event(server: MockRefold, fault: Fault | 
     if fault is None:
         server.refuse()
     server.plan(lambda entry: fault)
-    async with server.client(rate_limit=None, retry=None, timeout=0.2) as client:
+    async with server.client(rate_limit=None, retry=None, timeout=timeout_for(fault)) as client:
         got = await ending(client.trigger("pipedrive", "Deal Created"))
     assert "pipedrive" in str(got)
     assert "Deal Created" in str(got)

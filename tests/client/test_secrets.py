@@ -16,7 +16,7 @@ from refold_async._credentials import Credential
 from refold_async.testing import Fault, MockRefold
 from tests.fakes.server import serving
 from tests.fakes.transport import FakeTransport
-from tests.support import QUICK
+from tests.support import QUICK, timeout_for
 
 pytestmark = pytest.mark.asyncio
 
@@ -109,7 +109,7 @@ async def test_nothing_of_a_failed_call_shows_it(
             server.plan(lambda entry: fault)
         session = httpx.AsyncClient() if options.get("http_client") else None
         given = {**options, "http_client": session, "linked_account_id": ACCOUNT}
-        async with server.client(rate_limit=None, retry=QUICK, timeout=0.2, **given) as client:
+        async with server.client(rate_limit=None, retry=QUICK, timeout=timeout_for(fault), **given) as client:
             with pytest.raises(RefoldError) as caught:
                 await client.trigger("pipedrive", "Deal Created", {"x": PAYLOAD})
             shown = everything(caught.value, caplog) + spill(client) + spill(client._credential)

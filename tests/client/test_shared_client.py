@@ -18,7 +18,7 @@ pytestmark = pytest.mark.asyncio
 
 CALLS = 1000
 CONNECTIONS = 20
-TIMEOUT = httpx.Timeout(5, pool=0.5)
+TIMEOUT = httpx.Timeout(30, pool=0.5)
 
 
 def pool_of(client: RefoldClient) -> Any:

@@ -36,11 +36,14 @@ from refold_async.hooks import CallFinished
 from refold_async.testing import Fault, MockRefold
 from tests.fakes.server import Peer, serving
 from tests.fakes.transport import FIRED, FakeTransport, fired
-from tests.support import QUICK
+from tests.support import QUICK, timeout_for
 
 pytestmark = pytest.mark.asyncio
 
 ACCEPTED, REJECTED, NOT_SENT, AMBIGUOUS = Delivery.ACCEPTED, Delivery.REJECTED, Delivery.NOT_SENT, Delivery.AMBIGUOUS
+
+
+HALF = httpx.Timeout(20.0, read=0.5)
 
 
 async def refused(client: RefoldClient, **options: Any) -> RefoldError:
@@ -94,7 +97,7 @@ async def test_the_verdict_and_error_of_each_fault(
     server: MockRefold, fault: Fault, error: type[RefoldError], verdict: Delivery, attempts: int
 ) -> None:
     server.plan(lambda entry: fault)
-    async with server.client(rate_limit=None, retry=QUICK, timeout=0.2) as client:
+    async with server.client(rate_limit=None, retry=QUICK, timeout=timeout_for(fault)) as client:
         got = await refused(client)
     assert (type(got), got.delivery, got.attempts) == (error, verdict, attempts)
     assert got.safe_to_resend is (verdict is REJECTED)
@@ -107,7 +110,7 @@ async def test_the_verdict_and_error_of_each_fault(
 @pytest.mark.parametrize("fault", [Fault.truncate_body(), Fault.stall_body()], ids=lambda fault: fault.name)
 async def test_a_success_whose_body_breaks_off_is_accepted(server: MockRefold, fault: Fault) -> None:
     server.next(fault)
-    async with server.client(timeout=0.2) as client:
+    async with server.client(timeout=timeout_for(fault)) as client:
         receipt = await client.trigger("pipedrive", "Deal Created", {"id": 1})
     assert receipt.delivery is ACCEPTED
     assert receipt.status_code == 200
@@ -119,7 +122,7 @@ async def test_a_success_whose_body_breaks_off_is_accepted(server: MockRefold, f
 
 async def test_an_error_status_whose_body_breaks_off_keeps_its_meaning() -> None:
     async with serving(b"HTTP/1.1 404 Not Found\r\nContent-Length: 100\r\n\r\nhalf") as server:
-        async with RefoldClient(api_key="k", linked_account_id="a", base_url=server.url, timeout=0.2) as client:
+        async with RefoldClient(api_key="k", linked_account_id="a", base_url=server.url, timeout=HALF) as client:
             error = await refused(client)
     assert isinstance(error, NotFoundError)
     assert error.delivery is REJECTED
@@ -211,7 +214,7 @@ async def test_a_handshake_that_stalls_is_not_sent_and_tried_again() -> None:
     listener = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
     async with RefoldClient(
-        api_key="k", linked_account_id="a", base_url=f"https://127.0.0.1:{port}", retry=QUICK, timeout=0.1
+        api_key="k", linked_account_id="a", base_url=f"https://127.0.0.1:{port}", retry=QUICK, timeout=0.3
     ) as client:
         error = await refused(client)
     assert isinstance(error, RefoldTimeoutError)
@@ -281,7 +284,7 @@ async def test_the_deadline_before_and_after_the_send(server: MockRefold) -> Non
         async with anyio.create_task_group() as group:
 
             async def first() -> None:
-                error = await refused(client, deadline=0.3)
+                error = await refused(client, deadline=1.0)
                 assert isinstance(error, DeadlineExceededError)
                 assert isinstance(error, TimeoutError)
                 assert (error.delivery, error.attempts) == (AMBIGUOUS, 1)
@@ -297,7 +300,7 @@ async def test_the_deadline_before_and_after_the_send(server: MockRefold) -> Non
 async def test_a_deadline_while_the_body_stalls_does_not_undo_the_status(server: MockRefold) -> None:
     server.next(Fault.stall_body())
     async with server.client() as client:
-        receipt = await client.trigger("pipedrive", "Deal Created", {"id": 1}, deadline=0.2)
+        receipt = await client.trigger("pipedrive", "Deal Created", {"id": 1}, deadline=1.0)
     assert receipt.delivery is ACCEPTED
 
 

@@ -34,7 +34,7 @@ async def _nothing_is_left(anyio_backend: Any) -> AsyncIterator[None]:
     before = open_sockets()
     yield
     loop = asyncio.get_running_loop()
-    end = loop.time() + 2.0
+    end = loop.time() + 20.0
     while (left := (open_sockets() - before, other_tasks())) != (0, set()):
         if loop.time() > end:
             pytest.fail(f"left behind: {left[0]} sockets, tasks {left[1]}")

@@ -77,7 +77,7 @@ async def test_while_connecting(single: httpx.AsyncHTTPTransport, server: RawSer
     assert cancelled >= 6
     await still_works(single, server)
     await single.aclose()
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(GUARD):
         await server.emptied()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes.server import OK, Gate, answering, serving
 from tests.wire.conftest import MakeTransport, needs_ours
-from tests.wire.wire import NOTHING, Answer, ask, outcome, request_of, settled, turns
+from tests.wire.wire import GUARD, NOTHING, Answer, ask, outcome, request_of, settled, turns
 
 pytestmark = pytest.mark.anyio
 
@@ -22,12 +22,12 @@ async def test_closing_the_transport_ends_everything(make_transport: MakeTranspo
         tasks = [asyncio.ensure_future(outcome(transport, request_of(f"{server.url}/{n}"))) for n in range(5)]
         await gate.has(2)
         await transport.aclose()
-        endings = await asyncio.wait_for(asyncio.gather(*tasks), 2)
+        endings = await asyncio.wait_for(asyncio.gather(*tasks), GUARD)
         assert not any(isinstance(ending, Answer) for ending in endings)
         assert await settled(transport, NOTHING) == NOTHING
         for target in gate.arrived:
             gate.open(target)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(GUARD):
             await server.emptied()
         gate.open(b"/")
         assert (await ask(transport, server)).body == b"hello", "it may be used again"
@@ -44,7 +44,7 @@ async def test_closing_while_a_connection_is_being_opened(make_transport: MakeTr
         await transport.aclose()
         await task
         await transport.aclose()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(GUARD):
             await server.emptied()
 
 

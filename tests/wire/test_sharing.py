@@ -11,7 +11,19 @@ import pytest
 
 from tests.fakes.server import OK, Gate, Peer, answering, serving
 from tests.wire.conftest import MakeTransport, needs_ours
-from tests.wire.wire import NOTHING, ONE_IDLE, State, ask, exchange, outcome, request_of, settled, state_of, turns
+from tests.wire.wire import (
+    GUARD,
+    NOTHING,
+    ONE_IDLE,
+    State,
+    ask,
+    exchange,
+    outcome,
+    request_of,
+    settled,
+    state_of,
+    turns,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -169,7 +181,7 @@ async def test_a_wait_for_a_connection_times_out(make_transport: MakeTransport) 
 @needs_ours
 async def test_the_last_one_used_is_used_next(make_transport: MakeTransport) -> None:
     """So that the others expire, and the number of connections follows the load."""
-    transport = make_transport(limits=httpx.Limits(keepalive_expiry=0.2))
+    transport = make_transport(limits=httpx.Limits(keepalive_expiry=1.0))
     gate = Gate()
     async with serving(gate.script) as server:
         tasks = [ask(transport, server, f"/{n}") for n in range(3)]
@@ -181,7 +193,7 @@ async def test_the_last_one_used_is_used_next(make_transport: MakeTransport) -> 
         gate.open(b"/")
         for _ in range(5):
             await ask(transport, server)
-            await asyncio.sleep(0.06)
+            await asyncio.sleep(0.25)
         assert {request.connection for request in server.requests[3:]} == {last}
         assert state_of(transport) == ONE_IDLE, "the others have expired meanwhile"
 
@@ -193,7 +205,7 @@ async def test_what_is_idle_for_too_long_is_closed_unasked(make_transport: MakeT
         await ask(transport, server)
         assert state_of(transport) == ONE_IDLE
         assert await settled(transport, NOTHING) == NOTHING
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(GUARD):
             await server.emptied()
         await ask(transport, server)
     assert len(server.peers) == 2

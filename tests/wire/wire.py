@@ -17,8 +17,8 @@ from tests.fakes.server import RawServer
 WIRE = os.environ.get("POOL_TESTS_WIRE", "pool")
 """Which transport is tested: ours, or `httpx` for the stock one."""
 
-GUARD = 8.0
-"""Seconds after which an exchange counts as hung; every timeout in these tests is far shorter."""
+GUARD = 30.0
+"""Seconds after which an exchange counts as hung; every timeout that a test waits for is far shorter."""
 
 Headers = Iterable[tuple[bytes | str, bytes | str]]
 
@@ -75,7 +75,7 @@ def request_of(
     method: str = "GET",
     headers: Headers = (),
     content: bytes | AsyncIterable[bytes] | None = None,
-    timeout: float | Mapping[str, float | None] | None = 3.0,
+    timeout: float | Mapping[str, float | None] | None = 20.0,
     **extensions: Any,
 ) -> httpx.Request:
     """Build a request as a caller of the transport would; a number of seconds is for each read, not for connecting."""
@@ -123,7 +123,7 @@ async def turns(count: int) -> None:
         await asyncio.sleep(0)
 
 
-async def until(condition: Callable[[], bool], *, within: float = 3.0) -> bool:
+async def until(condition: Callable[[], bool], *, within: float = 20.0) -> bool:
     """Wait until something holds, at most so long; give whether it does."""
     loop = asyncio.get_running_loop()
     end = loop.time() + within
@@ -136,7 +136,7 @@ async def until(condition: Callable[[], bool], *, within: float = 3.0) -> bool:
 
 async def settled(transport: Any, *expected: State) -> State:
     """Give the state once it is one of those expected; or as it is, when that takes too long."""
-    await until(lambda: state_of(transport) in expected, within=2.0)
+    await until(lambda: state_of(transport) in expected)
     return state_of(transport)
 
 
