@@ -60,7 +60,9 @@ def check(wire: FakeTransport, rows: Rows, told: Told) -> None:
         assert (outcome.error is None) == outcome.ok == (outcome.receipt is not None)
 
 
-def test_it_stops_pulling_gives_the_wire_a_second_and_tells_of_each(backend: str, call: str, kind: str) -> None:
+def test_a_cancelled_batch_stops_pulling_gives_requests_in_flight_a_second_and_reports_each(
+    backend: str, call: str, kind: str
+) -> None:
     async def main() -> None:
         rows, told, events = Rows(None), Told(), list[HookEvent]()
         wire = FakeTransport(lambda n, before: Reply(seconds=[0.5, 1.2, 60.0][n % 3]))

@@ -121,7 +121,7 @@ async def test_after_a_failure_a_key_goes_on_by_default() -> None:
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-async def test_or_is_given_up_if_so_told(kind: str) -> None:
+async def test_later_rows_of_a_key_are_given_up_after_a_failure_with_on_key_failure_stop(kind: str) -> None:
     """Those that wait already, and those that come much later; not those of other keys."""
     wire = FakeTransport(lambda n, before: Reply(404 if n == 1 else 200, seconds=1))
 

@@ -67,7 +67,7 @@ async def test_an_async_generator_may_hold_a_task_group_across_its_rows() -> Non
     assert source.left == ["left"]
 
 
-async def test_and_is_left_in_an_orderly_way_early_on() -> None:
+async def test_an_async_generator_with_a_task_group_is_closed_when_the_stream_is_left_early() -> None:
     for seconds in (0.05, 0.5, 3.3):
         source = Prefetched(1000)
         async with client_over(FakeTransport(slow)) as client:
@@ -293,7 +293,7 @@ async def test_a_source_that_raises_what_ends_a_program_ends_the_batch(kind: str
     assert told.kinds.count("NotAttemptedError") <= (0 if kind == "sync" else 4), "a task turn late"
 
 
-async def test_so_does_one_that_raises_it_while_it_is_closed() -> None:
+async def test_a_source_that_raises_while_it_is_closed_raises_its_own_error() -> None:
     async def rows() -> AsyncIterator[Trigger]:
         try:
             while True:

@@ -52,7 +52,7 @@ async def test_outcomes_come_as_they_complete() -> None:
             assert [outcome.index async for outcome in outcomes] == [4, 3, 2, 1, 0]
 
 
-async def test_or_in_input_order() -> None:
+async def test_outcomes_of_an_ordered_stream_come_in_input_order() -> None:
     wire = FakeTransport(lambda n, before: Reply(404 if n % 3 else 200, seconds=(7 * n) % 5))
     told = Told()
     async with client_over(wire) as client:

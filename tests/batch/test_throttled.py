@@ -65,7 +65,7 @@ async def test_waiting_for_the_limiter_uses_up_no_deadline() -> None:
     assert wire.times[-1] - wire.times[0] >= 59
 
 
-async def test_but_a_server_that_does_not_answer_does() -> None:
+async def test_waiting_for_a_silent_server_uses_up_the_deadline_of_a_row() -> None:
     wire = FakeTransport(lambda n, before: Reply(seconds=60 if n == 1 else 0))
     async with paced(wire, deadline=2.0, timeout=None) as client:
         began = anyio.current_time()
@@ -116,7 +116,7 @@ async def test_a_server_that_throttles_for_ever_does_not_hold_a_batch_for_ever()
 
 
 @pytest.mark.parametrize("retry", [None, RetryPolicy(max_attempts=1)])
-async def test_who_wants_one_attempt_gets_one(retry: RetryPolicy | None) -> None:
+async def test_a_throttled_row_is_tried_once_when_only_one_attempt_is_allowed(retry: RetryPolicy | None) -> None:
     wire = FakeTransport(lambda n, before: Reply(429, headers={"retry-after": "1"}))
     async with paced(wire, retry=retry) as client:
         result = await client.trigger_many(Rows(4))
@@ -140,7 +140,7 @@ async def test_a_retry_after_beyond_the_limit_fails_those_that_met_it_and_pauses
     assert {outcome.error.retry_after for outcome in result.failed if outcome.error} == {300.0}
 
 
-async def test_or_is_waited_out_if_so_told() -> None:
+async def test_a_long_retry_after_is_waited_out_when_the_limit_is_off() -> None:
     wire = FakeTransport(throttling(lambda since: 3 <= since < 300, lambda since: 300.0))
     policy = RetryPolicy(max_retry_after=None)
     async with paced(wire, retry=policy, limiter={"max_retry_after": None}) as client:

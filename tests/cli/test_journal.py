@@ -46,7 +46,7 @@ def test_a_row_is_in_the_journal_before_it_is_on_the_wire(server: MockRefold, ro
     ]
 
 
-def test_it_holds_neither_payloads_nor_credentials(server: MockRefold, tmp_path: Path, journal: Path) -> None:
+def test_a_journal_holds_neither_payloads_nor_credentials(server: MockRefold, tmp_path: Path, journal: Path) -> None:
     server.plan(plan({2: Fault.answer(400, body=b'{"message": "secret-2 is wrong"}')}))
     secrets = [row(n, payload={"n": n, "secret": f"secret-{n}"}, linked_account_id="ann@x.test") for n in (1, 2)]
     batch(server, write_rows(tmp_path / "rows.jsonl", secrets), "--journal", journal)

@@ -17,7 +17,7 @@ class NoRoomError(RefoldError):
     """The journal cannot be written."""
 
 
-async def test_it_is_asked_before_each_attempt_is_written(server: MockRefold) -> None:
+async def test_before_send_is_called_before_each_attempt_is_written(server: MockRefold) -> None:
     server.next(Fault.answer(425), Fault.throttle("0"))
     arrived: list[tuple[int, int, str | None]] = []
 
@@ -67,7 +67,7 @@ async def test_a_refusal_does_not_hide_that_an_earlier_attempt_may_have_fired(se
     assert len(server.ledger.fired) == 1
 
 
-async def test_it_holds_for_batches_and_views(server: MockRefold) -> None:
+async def test_before_send_is_called_for_batches_and_views(server: MockRefold) -> None:
     asked: list[object] = []
 
     async with server.client() as client:

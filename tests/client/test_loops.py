@@ -40,7 +40,9 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
     ],
     ids=lambda value: value.name if isinstance(value, Fault) else None,
 )
-async def test_verdicts(server: MockRefold, fault: Fault | None, verdict: Delivery) -> None:
+async def test_each_ending_has_its_verdict_on_every_loop(
+    server: MockRefold, fault: Fault | None, verdict: Delivery
+) -> None:
     server.next(fault)
     async with server.client(retry=QUICK, timeout=timeout_for(fault)) as client:
         said: Delivery | None
@@ -65,7 +67,7 @@ async def test_over_tls() -> None:
         assert (await client.trigger("pipedrive", "Deal Created")).delivery is Delivery.ACCEPTED
 
 
-async def test_a_declared_window() -> None:
+async def test_a_declared_window_retries_what_is_ambiguous() -> None:
     async with MockRefold(rate_limit=None, dedupe=Dedupe(header="X-Key")) as server:
         server.next(Fault.reset_after_firing(), Fault.html_502())
         async with server.client(retry=QUICK, idempotency=Idempotency(header="X-Key")) as client:
@@ -121,7 +123,7 @@ async def test_pacing(server: MockRefold) -> None:
     assert times[-1] - times[0] >= 0.3
 
 
-async def test_deadline_and_close(server: MockRefold) -> None:
+async def test_deadline_and_close_end_calls_on_every_loop(server: MockRefold) -> None:
     server.plan(lambda entry: Fault.stall_head())
     client = server.client(rate_limit=None)
     with pytest.raises(DeadlineExceededError) as caught:

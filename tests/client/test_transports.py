@@ -38,7 +38,7 @@ class Delays:
         self.now += seconds
 
 
-async def test_retry_alone() -> None:
+async def test_the_retry_transport_retries_inside_a_plain_httpx_client() -> None:
     delays = Delays()
     transport = FakeTransport.answering(
         httpx.ConnectError("x"), httpx.Response(429, headers={"Retry-After": "7"}), fired()
@@ -118,7 +118,7 @@ async def test_over_real_sockets_the_answer_is_a_stream(server: MockRefold) -> N
     assert server.ledger.requests == 2
 
 
-async def test_concurrency_alone() -> None:
+async def test_the_concurrency_transport_limits_requests_inside_a_plain_httpx_client() -> None:
     running = most = 0
 
     async def handle(request: httpx.Request) -> httpx.Response:

@@ -51,7 +51,7 @@ def make(kind: type[RefoldError]) -> RefoldError:
     return kind("what to do", delivery=Delivery.AMBIGUOUS, attempts=2, trigger=trigger, retry_after=1.5, **more)
 
 
-def test_the_tree() -> None:
+def test_every_error_is_in_the_tree_with_its_bases() -> None:
     names = {kind.__name__: {base.__name__ for base in kind.__mro__} for kind in ERRORS}
     assert set(OF_WEBHOOKS) <= set(names)
     assert {"ValueError"} <= names["InvalidTriggerError"]

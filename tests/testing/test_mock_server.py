@@ -56,7 +56,7 @@ def test_a_success_and_its_ledger(server: MockRefold) -> None:
         ({"body": {"event": "Deal Created", "payload": {"x": "y" * 3_200_000}}}, 413),
     ],
 )
-def test_refusals(change: dict[str, Any], status: int) -> None:
+def test_the_mock_refuses_bad_requests_as_refold_does(change: dict[str, Any], status: int) -> None:
     with MockRefold(events={"pipedrive": ["Deal Created"]}) as server:
         response = post(server, **change)
         assert response.status_code == status
@@ -223,7 +223,7 @@ def test_raw_bytes_pipelined_split_and_senseless(server: MockRefold) -> None:
     assert server.ledger.fired[0].path == PATH
 
 
-def test_it_binds_to_loopback_and_says_when_it_cannot() -> None:
+def test_a_mock_binds_to_loopback_and_names_a_port_in_use() -> None:
     with MockRefold() as server:
         assert server.host == "127.0.0.1"
         server.start()
@@ -235,7 +235,7 @@ def test_it_binds_to_loopback_and_says_when_it_cannot() -> None:
     assert "stopped" in repr(server)
 
 
-def test_it_stops_while_requests_stall() -> None:
+def test_a_mock_stops_while_requests_stall() -> None:
     with MockRefold(rate_limit=None) as server:
         server.next(Fault.stall_head())
         sock = socket.create_connection((server.host, server.port), timeout=5)
@@ -260,7 +260,7 @@ def test_the_ledger_keeps_the_latest() -> None:
         assert server.ledger.requests == 5
 
 
-def test_it_serves_any_event_loop() -> None:
+def test_a_mock_serves_any_event_loop() -> None:
     async def use() -> None:
         async with MockRefold() as server, server.client() as client:
             await client.trigger("pipedrive", "Deal Created")

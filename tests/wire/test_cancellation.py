@@ -60,7 +60,9 @@ async def _no_callback_fails() -> AsyncIterator[None]:
 
 
 @pytest.mark.usefixtures("instant_lookup")
-async def test_while_connecting(single: httpx.AsyncHTTPTransport, server: RawServer) -> None:
+async def test_cancelled_while_connecting_a_request_leaves_nothing(
+    single: httpx.AsyncHTTPTransport, server: RawServer
+) -> None:
     """Turns in which something happens, and moments in which the loop waits."""
     cancelled = 0
     for after in range(TURNS):
@@ -124,7 +126,9 @@ async def test_the_one_in_flight_is_cancelled_while_others_wait(
         assert await settled(single, ONE_IDLE) == ONE_IDLE
 
 
-async def test_all_at_once(single: httpx.AsyncHTTPTransport, server: RawServer) -> None:
+async def test_requests_that_are_all_cancelled_at_once_leave_nothing(
+    single: httpx.AsyncHTTPTransport, server: RawServer
+) -> None:
     for after in range(TURNS):
         tasks = [asyncio.ensure_future(exchange(single, request_of(server.url))) for _ in range(5)]
         await turns(after)

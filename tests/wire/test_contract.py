@@ -16,7 +16,7 @@ from tests.wire.wire import NOTHING, exchange, outcome, request_of, settled
 pytestmark = pytest.mark.anyio
 
 
-def test_it_is_an_httpx_transport(make_transport: MakeTransport) -> None:
+def test_the_pool_transport_is_an_httpx_transport(make_transport: MakeTransport) -> None:
     assert isinstance(make_transport(), httpx.AsyncHTTPTransport)
 
 

@@ -36,14 +36,14 @@ async def use(transport: httpx.AsyncBaseTransport, times: int = 2) -> Answer:
         return answer
 
 
-def test_it_is_built_without_a_loop_and_closed_unused(run: Run) -> None:
+def test_a_pool_is_built_without_a_loop_and_closed_unused(run: Run) -> None:
     transport = make_wire()
     assert state_of(transport) == NOTHING
     run(transport.aclose())
     run(transport.aclose())
 
 
-def test_it_is_built_in_one_place_and_used_in_another(run: Run) -> None:
+def test_a_pool_is_built_on_one_loop_and_used_on_another(run: Run) -> None:
     transport = make_wire()
 
     async def main() -> None:

@@ -54,7 +54,7 @@ async def ending_of(server: RawServer, **options: Any) -> tuple[Delivery | None,
         return await verdict_of(client)
 
 
-async def test_it_is_our_wire() -> None:
+async def test_the_evidence_comes_from_our_own_wire() -> None:
     async with serving(answering(FIRED_ANSWER)) as server, client_of(server) as client:
         assert await verdict_of(client) == (ACCEPTED, 1)
         assert await settled(client.session._transport, ONE_IDLE) == ONE_IDLE

@@ -15,7 +15,7 @@ pytestmark = needs_ours
 
 
 @pytest.mark.anyio
-async def test_nothing_grows(anyio_backend: tuple[str, dict[str, bool]]) -> None:
+async def test_neither_memory_nor_sockets_grow_in_a_storm(anyio_backend: tuple[str, dict[str, bool]]) -> None:
     running, problems = await soak(1.0, 0.1, tls="use_uvloop" in anyio_backend[1], requests=400)
     assert problems == []
     assert len(running.samples) >= 3

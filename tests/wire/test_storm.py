@@ -35,7 +35,9 @@ async def server(request: pytest.FixtureRequest, server_tls: ssl.SSLContext) -> 
         yield running
 
 
-async def test_storm(make_transport: MakeTransport, server: RawServer, client_tls: ssl.SSLContext) -> None:
+async def test_a_storm_of_callers_gets_no_answer_that_is_not_its_own(
+    make_transport: MakeTransport, server: RawServer, client_tls: ssl.SSLContext
+) -> None:
     before, problems = {id(thing) for thing in left_over()}, []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: problems.append(context))
     limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)

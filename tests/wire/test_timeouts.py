@@ -18,7 +18,7 @@ async def silent(peer: Peer) -> None:
     await peer.gone()
 
 
-async def test_connect_timeout(transport: httpx.AsyncHTTPTransport, full_port: int) -> None:
+async def test_a_connect_timeout_is_raised_for_a_full_port(transport: httpx.AsyncHTTPTransport, full_port: int) -> None:
     timeout = {"connect": 0.1, "read": GUARD, "write": GUARD, "pool": GUARD}
     ending = await outcome(transport, request_of(f"http://127.0.0.1:{full_port}", timeout=timeout))
     assert type(ending) is httpx.ConnectTimeout
@@ -34,7 +34,7 @@ async def test_a_handshake_has_the_connect_timeout(transport: httpx.AsyncHTTPTra
         await server.emptied()
 
 
-async def test_read_timeout(transport: httpx.AsyncHTTPTransport) -> None:
+async def test_a_read_timeout_is_raised_for_a_silent_server(transport: httpx.AsyncHTTPTransport) -> None:
     timeout = {"connect": GUARD, "read": 0.1, "write": GUARD, "pool": GUARD}
     async with serving(silent) as server:
         assert type(await outcome(transport, request_of(server.url, timeout=timeout))) is httpx.ReadTimeout
@@ -64,7 +64,7 @@ async def test_the_read_timeout_is_for_each_read(make_transport: MakeTransport, 
         assert (await exchange(transport, request_of(server.url, timeout=timeout))).body == b"hello"
 
 
-async def test_the_body_stalls(make_transport: MakeTransport) -> None:
+async def test_a_body_that_stalls_times_out(make_transport: MakeTransport) -> None:
     transport = make_transport()
     async with serving(once(OK[:-2], close=False)) as server:
         response = await transport.handle_async_request(request_of(server.url, timeout=0.1))

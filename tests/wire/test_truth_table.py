@@ -22,7 +22,7 @@ _CHUNKED = _200 + b"Transfer-Encoding: chunked\r\n\r\n"
 @needs_ours
 @pytest.mark.parametrize("drip", [False, True], ids=["at_once", "dripped"])
 @pytest.mark.parametrize("wire", REFUSED.values(), ids=REFUSED)
-async def test_refused(transport: httpx.AsyncHTTPTransport, wire: bytes, drip: bool) -> None:
+async def test_a_malformed_answer_is_refused(transport: httpx.AsyncHTTPTransport, wire: bytes, drip: bool) -> None:
     async with serving(once(wire, drip=drip)) as server:
         ending = await outcome(transport, request_of(server.url))
         assert type(ending) is httpx.RemoteProtocolError, ending
@@ -32,7 +32,9 @@ async def test_refused(transport: httpx.AsyncHTTPTransport, wire: bytes, drip: b
 
 @needs_ours
 @pytest.mark.parametrize("wire", [w for w in REFUSED.values() if w], ids=[name for name, w in REFUSED.items() if w])
-async def test_refused_without_waiting_for_the_end(transport: httpx.AsyncHTTPTransport, wire: bytes) -> None:
+async def test_a_malformed_answer_is_refused_without_waiting_for_the_end(
+    transport: httpx.AsyncHTTPTransport, wire: bytes
+) -> None:
     """The server keeps the connection open, and says no more: what cannot become right is refused all the same."""
     async with serving(once(wire, close=False)) as server:
         ending = await outcome(transport, request_of(server.url, timeout=0.3))
@@ -41,7 +43,9 @@ async def test_refused_without_waiting_for_the_end(transport: httpx.AsyncHTTPTra
 
 
 @pytest.mark.parametrize("sample", (SAMPLES | ODD).values(), ids=SAMPLES | ODD)
-async def test_taken_and_reused_as_it_says(make_transport: MakeTransport, sample: Sample) -> None:
+async def test_a_good_answer_is_taken_and_its_connection_reused_as_it_says(
+    make_transport: MakeTransport, sample: Sample
+) -> None:
     transport = make_transport()
     async with serving(once(sample.wire, close=not sample.reusable)) as server:
         answer = await exchange(transport, request_of(server.url, method=sample.method))

@@ -38,7 +38,7 @@ async def test_they_are_handed_over_in_order_of_arrival() -> None:
     assert slots.value == 2
 
 
-async def test_who_arrives_does_not_overtake_who_was_handed_one() -> None:
+async def test_a_new_waiter_does_not_overtake_one_that_was_handed_a_slot() -> None:
     slots = Slots(1)
     await slots.acquire()
     async with anyio.create_task_group() as group:

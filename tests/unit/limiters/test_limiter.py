@@ -114,7 +114,9 @@ def test_a_backlog_uses_the_documented_rate(limit: RateLimit) -> None:
     st.lists(st.tuples(st.floats(0, 2), st.none() | st.tuples(st.floats(0, 90) | st.none())), min_size=1, max_size=80),
     LIMITS,
 )
-def test_the_pacer_alone(steps: list[tuple[float, tuple[float | None] | None]], limit: RateLimit) -> None:
+def test_a_pacer_keeps_rate_and_burst_for_any_arrivals(
+    steps: list[tuple[float, tuple[float | None] | None]], limit: RateLimit
+) -> None:
     """Pure arithmetic: time passes, and there is either a grant as soon as may be, or a 429."""
     pacer = Pacer(limit)
     now, paused_until, times = 100.0, 0.0, []

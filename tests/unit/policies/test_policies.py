@@ -46,7 +46,7 @@ def http_date(at: float) -> str:
         ("Fri, 99 Foo 2026 00:00:00 GMT", None),
     ],
 )
-def test_retry_after(value: str | None, seconds: float | None) -> None:
+def test_retry_after_is_read_as_seconds_or_date(value: str | None, seconds: float | None) -> None:
     assert parse_retry_after(value, date=None, now=NOW) == seconds
 
 
@@ -105,7 +105,7 @@ UNKNOWN = {FailureKind.SERVER, FailureKind.NO_ANSWER}
     retry_after=st.none() | st.floats(0, 200),
     chance=st.floats(0, 1, exclude_max=True),
 )
-def test_the_decision(
+def test_a_policy_decides_the_delay_by_verdict_and_attempt(
     kind: FailureKind | None,
     attempt: int,
     dropped: bool,
@@ -135,7 +135,7 @@ def test_the_decision(
             assert delay == chance * min(8.0, base * 2 ** (attempt - 1))
 
 
-def test_the_budget() -> None:
+def test_retries_are_limited_to_a_share_of_calls() -> None:
     now = 0.0
     budget = RetryBudget(clock=lambda: now)
     assert sum(budget.try_spend() for _ in range(100)) == 10, "one a second over the window, for a lone caller"
