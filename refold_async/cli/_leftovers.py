@@ -65,7 +65,7 @@ class Leftovers:
 
 def _fields(trigger: Trigger, outcome: Outcome | None) -> dict[str, Any]:
     fields = {name: getattr(trigger, name) for name in _FIELDS}
-    key = getattr(None if outcome is None else outcome.error, "idempotency_key", None)
-    if key is not None:
-        fields["idempotency_key"] = key
+    sent = getattr(None if outcome is None else outcome.error, "sent", None)
+    if sent is not None and sent.idempotency_key is not None:  # also one that was minted
+        fields["idempotency_key"] = sent.idempotency_key
     return {name: value for name, value in fields.items() if value is not None}
