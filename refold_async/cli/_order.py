@@ -77,7 +77,12 @@ class KeyOrder:
         return None
 
     def goes(self, line: int) -> None:
-        """Record that a row is handed out to be sent: what it left behind earlier holds nothing back any more."""
+        """Record that a row is handed out to be sent: later rows of its key wait until it has ended."""
+        if line in self._open_lines:
+            self._open_lines[line] = True
+
+    def accepted(self, line: int) -> None:
+        """Record that a row was accepted: it holds nothing back any more."""
         self._open_lines.pop(line, None)
 
     def waits(self, key: str | None, line: int) -> None:
@@ -89,6 +94,8 @@ class KeyOrder:
         """Record that a row was not accepted, and is not sent again in this run."""
         if key is not None and self.stops:
             self._hold(digest_of_key(key), line, waits=False)
+        else:
+            self._open_lines.pop(line, None)
 
     def _hold(self, key: int, line: int, *, waits: bool) -> None:
         self._open_lines[line] = waits

@@ -125,7 +125,7 @@ class RowQueue:
                 self._take()
                 self.on_held(item, hold.reason)
                 continue
-            if hold is not None or not self.trials.may_go(item):
+            if not self.trials.may_go(item):
                 return None
             self._take()
             return item

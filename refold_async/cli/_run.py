@@ -228,6 +228,7 @@ class Run:
             return
         self.report.finished += 1
         if error is None:
+            self.order.accepted(line)
             return
         self.order.failed(outcome.trigger.ordering_key, line)
         if not isinstance(error, JournalError):

@@ -137,19 +137,23 @@ def test_whatever_earlier_runs_left_a_key_fires_in_order_and_without_gaps(
         )
         if data.draw(st.booleans()):
             fired.add(line)
+            order.accepted(line)
         else:
             order.failed(key, line)
             rows[line - 1] = (key, RowState.REJECTED)
             fired.discard(line)
 
 
-@given(st.lists(st.tuples(st.integers(1, 6), st.sampled_from(["goes", "waits", "failed"]))))
+@given(st.lists(st.tuples(st.integers(1, 6), st.sampled_from(["goes", "accepted", "waits", "failed"]))))
 def test_the_first_line_that_holds_is_the_one_that_is_named(steps: list[tuple[int, str]]) -> None:
     order = KeyOrder()
     model: dict[int, str] = {}
     for line, step in steps:
         if step == "goes":
             order.goes(line)
+            model.update({line: "waits"} if line in model else {})
+        elif step == "accepted":
+            order.accepted(line)
             model.pop(line, None)
         else:
             getattr(order, step)("k", line)
