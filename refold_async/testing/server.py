@@ -19,6 +19,7 @@ from ._dedupe import Dedupe
 from ._events import EventDefinitions, EventsApi
 from ._executions import Executions
 from ._faults import Fault, FaultPlan
+from ._hooks_api import HooksApi
 from ._host import Host, State
 from ._limits import EnforcedLimit
 from ._routes import Router
@@ -113,6 +114,7 @@ class MockRefold:
         self.accounts.accept_token(session_token, linked_account_id)
         events_api = EventsApi(self.events, dialect, errors)
         executions = Executions(self.runs, self.ledger, dialect, errors, wall, clock, api_key)
+        apis = (executions, events_api, self.accounts, HooksApi(self.runs, errors))
         self._tls = TLSFiles.make() if tls else None
         self._service = Service(
             prefix=self.prefix,
@@ -129,7 +131,7 @@ class MockRefold:
             runs=self.runs,
             events=events_api,
             accounts=self.accounts,
-            router=Router([*executions.routes(), *events_api.routes(), *self.accounts.routes()]),
+            router=Router([route for api in apis for route in api.routes()]),
             refuse=lambda seconds: self._host.refuse_for(seconds),
         )
         context = None if self._tls is None else self._tls.server_context

@@ -298,3 +298,43 @@ def _plain(name: bytes) -> str:
 def test_json_is_read_as_the_standard_library_reads_it(document: Any, padded: bool) -> None:
     text = json.dumps(document)
     assert parse_json((f" {text}\n" if padded else text).encode()) == document
+
+
+# Webhooks and workflows.
+
+
+def test_webhooks_can_be_subscribed_to(server: MockRefold) -> None:
+    api = Api(server)
+    body = {"webhook_url": "https://example.com/hooks", "webhook_events": ["Workflow Errored"]}
+    made = api.call("POST", "webhook", json=body).json()
+    assert made | body == made
+    assert (made["method"], made["is_enabled"]) == ("POST", True)
+    path = f"webhook/{made['_id']}"
+    changed = api.call("PUT", path, json={**body, "is_enabled": False}).json()
+    assert changed == {**made, "is_enabled": False} == api.call("GET", path).json()
+    assert api.call("GET", "webhook").json() == [changed]
+    assert api.call("DELETE", path).json() == []
+    for method in ("GET", "PUT", "DELETE"):
+        answer = api.call(method, path, json=body)
+        assert (answer.status_code, answer.json()["error"]) == (400, "RESOURCE_NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    ("document", "error"),
+    [
+        ({"url": "https://x", "events": ["Workflow Errored"]}, "SERVER_ERROR"),
+        ({"webhook_url": "https://x", "webhook_events": []}, "SERVER_ERROR"),
+        ({"webhook_url": "https://x", "webhook_events": ["workflow-completed"]}, "INVALID_EVENT"),
+        ({"webhook_url": "https://x", "webhook_events": [["Workflow Errored"]]}, "INVALID_EVENT"),
+    ],
+)
+def test_webhooks_that_make_no_sense_are_refused(server: MockRefold, document: Any, error: str) -> None:
+    answer = Api(server).call("POST", "webhook", json=document)
+    assert (answer.status_code, answer.json()["error"]) == (400, error)
+
+
+def test_the_enabled_workflows_are_those_of_the_runs(server: MockRefold) -> None:
+    api = Api(server)
+    api.fire()
+    workflows = {workflow["id"] for workflow in api.call("GET", "workflow/enabled").json()}
+    assert api.runs()["docs"][0]["associated_workflow"]["_id"] in workflows
