@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ from rich.console import Console
 
 from .. import ConfigurationError, RefoldClient
 from .._types.values import UNSET
-from ..limiters import MemoryRateLimiter
+from ..limiters import MemoryRateLimiter, SharedRateLimiter
 from . import _core_access as access
 from ._check import check_rows
 from ._descriptors import affordable_connections
@@ -98,7 +99,7 @@ class BatchCommand:
                 journal.close()
             source_input.close()
 
-    def _make_client(self, limiter: MemoryRateLimiter | None) -> RefoldClient:
+    def _make_client(self, limiter: MemoryRateLimiter | SharedRateLimiter | None) -> RefoldClient:
         return RefoldClient(
             **_credential(self.rows.dry_run),
             base_url=self.client.base_url,
@@ -143,7 +144,11 @@ class BatchCommand:
         return Source(source_input, form, constants, access.check(client), table, again, reading)
 
     def _make_run(
-        self, source: Source, table: Table, journal: Journal | None, limiter: MemoryRateLimiter | None
+        self,
+        source: Source,
+        table: Table,
+        journal: Journal | None,
+        limiter: MemoryRateLimiter | SharedRateLimiter | None,
     ) -> Run:
         order = KeyOrder(
             stops=self.failures.on_key_failure is OnKeyFailure.STOP, out_of_order=self.journal.out_of_order
@@ -169,7 +174,10 @@ class BatchCommand:
         summary = Summary(run, run.report.counts())
 
         async def send() -> None:
-            async with client:
+            async with contextlib.AsyncExitStack() as stack:
+                if run.limiter is not None:
+                    stack.push_async_callback(run.limiter.aclose)
+                await stack.enter_async_context(client)
                 await run.send(client, Progress(Console(stderr=True), run.snapshot, quiet=self.output.quiet))
 
         try:

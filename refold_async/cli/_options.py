@@ -12,10 +12,10 @@ from typing import Annotated, Any, get_type_hints
 
 import attrs
 import typer
-from attrs import frozen
+from attrs import field, frozen
 
 from .. import ConfigurationError, Idempotency, RateLimit, RetryPolicy
-from ..limiters import MemoryRateLimiter
+from ..limiters import MemoryRateLimiter, SharedRateLimiter, limiter_from_setting
 
 _journal = partial(typer.Option, rich_help_panel="Journal")
 _pace = partial(typer.Option, rich_help_panel="Pace")
@@ -106,12 +106,21 @@ class PaceOptions:
     rate: Annotated[float | None, _pace("--rate", help="Events a second; 20 if left out, as Refold documents.")] = None
     burst: Annotated[int | None, _pace("--burst", help="Events at one instant on top of it; 5 if left out.")] = None
     no_rate_limit: Annotated[bool, _pace("--no-rate-limit", help="As fast as it goes.")] = False
+    rate_limiter: Annotated[
+        str | None,
+        _pace(
+            "--rate-limiter",
+            envvar="REFOLD_RATE_LIMIT",
+            metavar="URL",
+            help="Share the limit with other processes: redis://…, postgresql://… or sqlite:///FILE.",
+        ),
+    ] = field(default=None, repr=False)  # a URL can hold a password
     max_attempts: Annotated[int, _pace("--max-attempts", min=1, help="For each row; 1 never tries again.")] = 3
     max_retry_after: Annotated[
         float, _pace("--max-retry-after", min=0, help="The longest pause in seconds that Refold may ask for.")
     ] = 600.0
 
-    def make_limiter(self) -> MemoryRateLimiter | None:
+    def make_limiter(self) -> MemoryRateLimiter | SharedRateLimiter | None:
         """Return the rate limiter, or None for no limit.
 
         :raises ConfigurationError: for numbers that make no sense, and for a limit beside `--no-rate-limit`.
@@ -127,7 +136,8 @@ class PaceOptions:
             )
         except ValueError as error:
             raise ConfigurationError(f"--rate, --burst: {error}") from None
-        return MemoryRateLimiter(limit, max_retry_after=self.max_retry_after)
+        shared = limiter_from_setting(self.rate_limiter, "--rate-limiter", limit, max_retry_after=self.max_retry_after)
+        return shared or MemoryRateLimiter(limit, max_retry_after=self.max_retry_after)
 
     def make_retry_policy(self) -> RetryPolicy:
         """Return when an attempt is repeated."""

@@ -26,7 +26,7 @@ from .. import (
     Trigger,
 )
 from ..hooks import HookEvent, RateLimitPaused, RetryScheduled
-from ..limiters import MemoryRateLimiter
+from ..limiters import MemoryRateLimiter, SharedRateLimiter
 from . import _core_access as access
 from ._feed import Feed
 from ._journal import Journal
@@ -65,7 +65,7 @@ class Run:
     source: Source
     table: Table
     journal: Journal | None
-    limiter: MemoryRateLimiter | None
+    limiter: MemoryRateLimiter | SharedRateLimiter | None
     order: KeyOrder
     trials: Trials
     max_concurrency: int

@@ -4,12 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ._adapt import adapt, is_limiter
+from ._choose import limiter_for_client, limiter_from_environment
 from ._protocol import Grant, PriorityRateLimiter, RateLimiter
 from .memory import MemoryRateLimiter
 
 if TYPE_CHECKING:
     from ._shared import OnOutage, SharedRateLimiter
-    from ._url import limiter_from_url
+    from ._url import limiter_from_setting, limiter_from_url
     from .postgres import PostgresRateLimiter
     from .redis import RedisRateLimiter
     from .sqlite import SQLiteRateLimiter
@@ -20,6 +21,7 @@ _LAZY = {
     "OnOutage": "_shared",
     "SQLiteRateLimiter": "sqlite",
     "SharedRateLimiter": "_shared",
+    "limiter_from_setting": "_url",
     "limiter_from_url": "_url",
 }
 
@@ -35,6 +37,9 @@ __all__ = [
     "SharedRateLimiter",
     "adapt",
     "is_limiter",
+    "limiter_for_client",
+    "limiter_from_environment",
+    "limiter_from_setting",
     "limiter_from_url",
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
@@ -12,6 +13,24 @@ from ._shared import SharedRateLimiter
 
 _REDIS = ("redis", "rediss", "unix", "valkey", "valkeys")
 _POSTGRES = ("postgres", "postgresql")
+
+
+NAME_VARIABLE = "REFOLD_RATE_LIMIT_NAME"
+
+
+def limiter_from_setting(url: str | None, setting: str, limit: RateLimit, **options: Any) -> SharedRateLimiter | None:
+    """Return the limiter for a URL by the name in `REFOLD_RATE_LIMIT_NAME`; None without one.
+
+    :param setting: what the error names.
+    """
+    if not url:
+        return None
+    try:
+        return limiter_from_url(url, limit, name=os.environ.get(NAME_VARIABLE) or None, **options)
+    except ConfigurationError as error:
+        problem = str(error)
+    del url  # so that no traceback shows it
+    raise ConfigurationError(f"{setting}: {problem}")
 
 
 def limiter_from_url(url: str, limit: RateLimit = RateLimit(), **options: Any) -> SharedRateLimiter:  # noqa: B008
