@@ -2,11 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ._client import RefoldClient
+from ._core.settings import Sending
 from ._types.errors import (
     APIError,
     AuthenticationError,
     BadRequestError,
+    BatchStoppedError,
+    CallbackError,
     CircuitOpenError,
     ClientClosedError,
     ConfigurationError,
@@ -28,8 +30,9 @@ from ._types.errors import (
     WebhookSignatureError,
 )
 from ._types.results import BatchInterruptedError, BatchResult, Outcome
-from ._types.values import Delivery, Idempotency, RateLimit, Receipt, Trigger
+from ._types.values import Delivery, Idempotency, RateLimit, Receipt, Sent, Trigger
 from ._version import __version__
+from .client import RefoldClient
 from .limiters import RateLimiter
 from .policies.circuit import CircuitBreaker
 from .policies.retry import RetryPolicy
@@ -43,6 +46,8 @@ __all__ = [
     "BadRequestError",
     "BatchInterruptedError",
     "BatchResult",
+    "BatchStoppedError",
+    "CallbackError",
     "CircuitBreaker",
     "CircuitOpenError",
     "ClientClosedError",
@@ -69,6 +74,8 @@ __all__ = [
     "RefoldTimeoutError",
     "RetryPolicy",
     "SQLiteRateLimiter",
+    "Sending",
+    "Sent",
     "ServerError",
     "Trigger",
     "UnexpectedResponseError",

@@ -1,10 +1,11 @@
-"""The events that a client's `hooks=` are given, as they happen."""
+"""The events that are passed to a client's `hooks=`, as they happen. Each names its call by `call_id`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import frozen
 
-from ._hooks import Hook
 from ._types.errors import RefoldError
 from ._types.values import Delivery, Receipt, Trigger
 
@@ -30,6 +31,7 @@ class AttemptStarted:
 
     trigger: Trigger | None
     attempt: int
+    call_id: str = ""
 
 
 @frozen
@@ -50,6 +52,7 @@ class AttemptFinished:
     status_code: int | None
     error: str | None
     elapsed: float
+    call_id: str = ""
 
 
 @frozen
@@ -66,6 +69,7 @@ class RetryScheduled:
     attempt: int
     delivery: Delivery
     delay: float
+    call_id: str = ""
 
 
 @frozen
@@ -78,6 +82,7 @@ class RateLimitWaited:
 
     trigger: Trigger | None
     waited: float
+    call_id: str = ""
 
 
 @frozen
@@ -90,6 +95,7 @@ class RateLimitPaused:
 
     trigger: Trigger | None
     retry_after: float | None
+    call_id: str = ""
 
 
 @frozen
@@ -110,7 +116,11 @@ class CallFinished:
     elapsed: float
     receipt: Receipt | None = None
     error: RefoldError | None = None
+    call_id: str = ""
 
 
 HookEvent = AttemptStarted | AttemptFinished | RetryScheduled | RateLimitWaited | RateLimitPaused | CallFinished
 """Any of them; take them apart with `match` or `isinstance`."""
+
+Hook = Callable[[HookEvent], object]
+"""What `hooks=` takes: a plain callable. What it raises or returns changes nothing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .values import Delivery, Trigger
+from .values import Delivery, Sent, Trigger
 
 
 class RefoldError(Exception):
@@ -14,12 +14,16 @@ class RefoldError(Exception):
     :ivar attempts: how many requests were tried, 0 if none.
     :ivar trigger: what was to be sent; None where no trigger was involved.
     :ivar retry_after: seconds the server asked to wait, where it did.
+    :ivar sent: what was sent; None if nothing was written.
+    :ivar call_id: the id of the call, as logs and hook events name it; None where there was none.
     """
 
     delivery: Delivery | None
     attempts: int
     trigger: Trigger | None
     retry_after: float | None
+    sent: Sent | None
+    call_id: str | None
 
     def __init__(
         self,
@@ -36,6 +40,27 @@ class RefoldError(Exception):
         self.attempts = attempts
         self.trigger = trigger
         self.retry_after = retry_after
+        self.sent = None
+        self.call_id = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is known as values that `json.dumps` takes; the payload is not among them."""
+        found: dict[str, Any] = {
+            "error": type(self).__name__,
+            "message": self.message,
+            "delivery": None if self.delivery is None else self.delivery.value,
+            "safe_to_resend": self.safe_to_resend,
+            "attempts": self.attempts,
+            "retry_after": self.retry_after,
+            "call_id": self.call_id,
+            "slug": None if self.trigger is None else self.trigger.slug,
+            "event": None if self.trigger is None else self.trigger.event,
+            "sent": None if self.sent is None else self.sent.to_dict(),
+        }
+        for name in ("status_code", "error_type", "error_code", "request_id"):
+            if hasattr(self, name):
+                found[name] = getattr(self, name)
+        return found
 
     @property
     def safe_to_resend(self) -> bool:
@@ -122,8 +147,22 @@ class UnexpectedResponseError(RefoldError):
         self.body = body
 
 
+class BatchStoppedError(RefoldError):
+    """The batch was stopped, or its worker was killed, while this trigger was under way.
+
+    `delivery` says whether the event may have fired.
+    """
+
+
 class NotAttemptedError(RefoldError):
     """The batch stopped before this trigger's turn. Nothing was sent."""
+
+
+class CallbackError(RefoldError):
+    """A callable of the caller's own failed: a credential, an encoder, `before_send` or a limiter. Nothing was sent.
+
+    The cause is what it raised.
+    """
 
 
 class CircuitOpenError(RefoldError):

@@ -8,7 +8,7 @@ from typing import Any, overload
 from attrs import evolve, frozen
 
 from .errors import RefoldError, picklable
-from .values import Delivery, Receipt, Trigger
+from .values import Delivery, Receipt, Sent, Trigger
 
 
 @frozen
@@ -34,6 +34,24 @@ class Outcome:
     def ok(self) -> bool:
         """Whether the event was accepted."""
         return self.delivery is Delivery.ACCEPTED
+
+    @property
+    def sent(self) -> Sent | None:
+        """What was sent; None if nothing was written."""
+        ending = self.receipt if self.error is None else self.error
+        return None if ending is None else ending.sent
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as values that `json.dumps` takes, without payload and context."""
+        return {
+            "index": self.index,
+            "slug": self.trigger.slug,
+            "event": self.trigger.event,
+            "delivery": self.delivery.value,
+            "attempts": self.attempts,
+            "receipt": None if self.receipt is None else self.receipt.to_dict(),
+            "error": None if self.error is None else self.error.to_dict(),
+        }
 
 
 class BatchResult(Sequence[Outcome]):
@@ -86,6 +104,23 @@ class BatchResult(Sequence[Outcome]):
     def ambiguous(self) -> tuple[Outcome, ...]:
         """The part of `failed` that may have fired: settle these before you send them again."""
         return tuple(outcome for outcome in self._outcomes if outcome.delivery is Delivery.AMBIGUOUS)
+
+    @property
+    def rejected(self) -> tuple[Outcome, ...]:
+        """The part of `failed` that Refold rejected: it did not fire."""
+        return tuple(outcome for outcome in self._outcomes if outcome.delivery is Delivery.REJECTED)
+
+    @property
+    def not_sent(self) -> tuple[Outcome, ...]:
+        """The part of `failed` that was not sent: it cannot have fired."""
+        return tuple(outcome for outcome in self._outcomes if outcome.delivery is Delivery.NOT_SENT)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the counts and every outcome, as values that `json.dumps` takes."""
+        counts = dict.fromkeys((verdict.value for verdict in Delivery), 0)
+        for outcome in self._outcomes:
+            counts[outcome.delivery.value] += 1
+        return {"total": len(self), **counts, "outcomes": [outcome.to_dict() for outcome in self._outcomes]}
 
     def raise_for_failures(self) -> None:
         """Raise what failed, all of it at once; do nothing if everything was accepted.

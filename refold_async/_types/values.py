@@ -5,9 +5,11 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
 
 from attrs import field, frozen
+from attrs.validators import in_
 
 
 class Unset(enum.Enum):
@@ -60,7 +62,142 @@ class Trigger:
     instance_tag: str | None = field(default=None, kw_only=True)
     idempotency_key: str | None = field(default=None, kw_only=True)
     ordering_key: str | None = field(default=None, kw_only=True)
+    first_sent_at: datetime | None = field(default=None, kw_only=True)
     context: Any = field(default=None, kw_only=True, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as a dict, without the context. Its payload is the one given: JSON, if it can be sent."""
+        return {
+            "slug": self.slug,
+            "event": self.event,
+            "payload": None if self.payload is None else dict(self.payload),
+            "linked_account_id": self.linked_account_id,
+            "config_id": self.config_id,
+            "instance_tag": self.instance_tag,
+            "idempotency_key": self.idempotency_key,
+            "ordering_key": self.ordering_key,
+            "first_sent_at": None if self.first_sent_at is None else self.first_sent_at.isoformat(),
+        }
+
+
+class Sent:
+    """What was sent, as it left: enough to look for the event, or to send it again as it was. Immutable.
+
+    :ivar call_id: the call's id, as logs and hook events name it.
+    :ivar host: the host it was sent to, with the port where that is not the usual one.
+    :ivar linked_account_id: the end customer, as resolved; None with a session token that names it.
+    :ivar config_id: that customer's configuration, as resolved.
+    :ivar instance_tag: the label, as sent.
+    :ivar idempotency_key: the key, as sent.
+    :ivar token: the unguessable token that the client minted for this trigger, where it was told to tag.
+    """
+
+    __slots__ = (
+        "_body", "_digest", "_first_sent", "call_id", "config_id", "event", "host", "idempotency_key", "instance_tag",
+        "linked_account_id", "slug", "token",
+    )  # fmt: skip
+
+    call_id: str
+    host: str
+    slug: str
+    event: str
+    linked_account_id: str | None
+    config_id: str | None
+    instance_tag: str | None
+    idempotency_key: str | None
+    token: str | None
+    _first_sent: float
+    _body: bytes
+    _digest: str | None
+
+    @classmethod
+    def of(
+        cls,
+        call_id: str,
+        host: str,
+        slug: str,
+        event: str,
+        linked_account_id: str | None,
+        config_id: str | None,
+        instance_tag: str | None,
+        idempotency_key: str | None,
+        token: str | None,
+        first_sent: float,
+        body: bytes,
+    ) -> Sent:
+        """Make one. The digest and the date are made from `body` and `first_sent` when they are asked for."""
+        self = cls.__new__(cls)
+        put = object.__setattr__
+        put(self, "call_id", call_id)
+        put(self, "host", host)
+        put(self, "slug", slug)
+        put(self, "event", event)
+        put(self, "linked_account_id", linked_account_id)
+        put(self, "config_id", config_id)
+        put(self, "instance_tag", instance_tag)
+        put(self, "idempotency_key", idempotency_key)
+        put(self, "token", token)
+        put(self, "_first_sent", first_sent)
+        put(self, "_body", body)
+        put(self, "_digest", None)
+        return self
+
+    @property
+    def first_sent_at(self) -> datetime:
+        """When the first byte of the first attempt was written, in UTC."""
+        return datetime.fromtimestamp(self._first_sent, UTC)
+
+    @property
+    def body_sha256(self) -> str:
+        """SHA-256 of the body, in hexadecimal."""
+        digest = self._digest
+        if digest is None:
+            from hashlib import sha256
+
+            digest = sha256(self._body).hexdigest()
+            object.__setattr__(self, "_digest", digest)
+            object.__setattr__(self, "_body", b"")
+        return digest
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as values that `json.dumps` takes."""
+        return {
+            "call_id": self.call_id,
+            "host": self.host,
+            "slug": self.slug,
+            "event": self.event,
+            "linked_account_id": self.linked_account_id,
+            "config_id": self.config_id,
+            "instance_tag": self.instance_tag,
+            "idempotency_key": self.idempotency_key,
+            "token": self.token,
+            "first_sent_at": self.first_sent_at.isoformat(),
+            "body_sha256": self.body_sha256,
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Sent:
+        """Make one of what `to_dict` returned."""
+        first_sent = datetime.fromisoformat(fields["first_sent_at"]).timestamp()
+        names = cls.__slots__[3:]
+        self = cls.of(**{name: fields[name] for name in names}, first_sent=first_sent, body=b"")
+        object.__setattr__(self, "_digest", fields["body_sha256"])
+        return self
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Sent is immutable: {name} cannot be set")
+
+    def __eq__(self, other: object) -> bool:
+        return self.to_dict() == other.to_dict() if isinstance(other, Sent) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((self.call_id, self.host, self.body_sha256))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Sent.from_dict, (self.to_dict(),)
+
+    def __repr__(self) -> str:
+        return f"<Sent {self.event!r} for {self.slug!r} to {self.host}, call {self.call_id}>"
 
 
 @frozen(kw_only=True)
@@ -75,6 +212,8 @@ class Receipt:
     :param idempotency_key: the key that went with every attempt, if any.
     :param after_ambiguous: an earlier attempt may have fired too, so this success may be a dropped repeat.
     :param raw: the body as it was received, decompressed; what arrived of it where it broke off.
+    :param duplicate: Refold answered that it has seen the key before, which is declared to mean a dropped repeat.
+    :param sent: what was sent.
     """
 
     message: str
@@ -85,11 +224,28 @@ class Receipt:
     idempotency_key: str | None = None
     after_ambiguous: bool = False
     raw: bytes = field(default=b"", repr=False)
+    duplicate: bool = False
+    sent: Sent | None = field(default=None, eq=False)
 
     @property
     def delivery(self) -> Delivery:
         """Always `Delivery.ACCEPTED`."""
         return Delivery.ACCEPTED
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as values that `json.dumps` takes, without the body."""
+        return {
+            "delivery": self.delivery.value,
+            "message": self.message,
+            "status_code": self.status_code,
+            "request_id": self.request_id,
+            "attempts": self.attempts,
+            "elapsed": self.elapsed,
+            "idempotency_key": self.idempotency_key,
+            "after_ambiguous": self.after_ambiguous,
+            "duplicate": self.duplicate,
+            "sent": None if self.sent is None else self.sent.to_dict(),
+        }
 
 
 def _positive(_: object, attribute: Any, value: float) -> None:
@@ -143,11 +299,14 @@ class Idempotency:
     :param payload_field: the field of the payload it reads the key from.
     :param window: seconds for which it remembers a key. Refold's default is 5 minutes. All attempts of one trigger
         end within 0.8 of it.
+    :param conflict: what a 409 means for a key that Refold may have seen before: "ambiguous", or "duplicate" where it
+        is known to mean a repeat that was dropped. Refold's documentation allows both that and "still in progress".
     """
 
     header: str | None = None
     payload_field: str | None = None
     window: float = field(default=300.0, validator=_positive)
+    conflict: Literal["ambiguous", "duplicate"] = field(default="ambiguous", validator=in_(("ambiguous", "duplicate")))
 
     def __attrs_post_init__(self) -> None:
         if (self.header is None) == (self.payload_field is None):

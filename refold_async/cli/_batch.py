@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from rich.console import Console
 from .. import ConfigurationError, RefoldClient
 from .._types.values import UNSET
 from ..limiters import MemoryRateLimiter, SharedRateLimiter
-from . import _core_access as access
 from ._check import check_rows
 from ._descriptors import affordable_connections
 from ._exits import EXIT_USAGE
@@ -92,7 +90,7 @@ class BatchCommand:
             self._print_beforehand(source_input, journal)
             source.compare()
             if self.rows.dry_run:
-                return check_rows(source, partial(access.as_sent, client), self.output.as_json)
+                return check_rows(source, client.preview, self.output.as_json)
             return self._send(self._make_run(source, table, journal, limiter), client)
         finally:
             if journal is not None:
@@ -141,7 +139,7 @@ class BatchCommand:
             idempotency=self.client.make_idempotency(),
         )
         form = make_format(reading, constants, with_digests=self.journal.journal_path is not None)
-        return Source(source_input, form, constants, access.check(client), table, again, reading)
+        return Source(source_input, form, constants, client.check, table, again, reading)
 
     def _make_run(
         self,
@@ -251,5 +249,6 @@ def _credential(dry_run: bool) -> dict[str, Any]:
 
 def _settings_of(client: RefoldClient, constants: Constants, reading: Reading) -> str:
     """Return a digest of what the rows that do not say so themselves have in common."""
-    common = (constants.slug, constants.event, constants.instance_tag, *access.account_of(client), *reading.meaning)
+    whom = (client.linked_account_id, client.config_id)
+    common = (constants.slug, constants.event, constants.instance_tag, *whom, *reading.meaning)
     return hashlib.blake2b(json.dumps(common).encode(), digest_size=16).hexdigest()

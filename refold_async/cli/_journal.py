@@ -12,9 +12,8 @@ from typing import Any
 
 from attrs import define, field
 
-from .. import Delivery, Idempotency, Outcome, RefoldError
+from .. import Delivery, Idempotency, Outcome, RefoldError, Sending
 from ..hooks import HookEvent, RetryScheduled
-from ._core_access import Sending
 from ._lock import try_lock
 from ._records import Origin
 from ._recovery import KIND, VERSION, JournalError, recover
@@ -142,13 +141,13 @@ class Journal:
             if not found.ends_line:
                 self._write(b"\n")
 
-    def before_send(self, call: Sending) -> None:
+    def before_send(self, sending: Sending) -> None:
         """Write down that a row is about to be sent.
 
         :raises JournalError: when that fails, so that the row is not sent.
         :raises WindowPassedError: when it may not be sent again any more.
         """
-        origin = _origin(call.trigger)
+        origin = _origin(sending.trigger)
         if self.table.fence(origin.line).is_under_way:  # asked again for one attempt, of which nothing was written yet
             return
         now = time.time()
@@ -158,22 +157,19 @@ class Journal:
                 raise WindowPassedError(
                     "its turn came after the idempotency window, so that a repeat would no longer be dropped"
                 )
-            clock = time.monotonic()
-            call.end_window(clock + left, clock)
         self._begin(now)
-        entry = {"what": "sending", "line": origin.line, "at": round(now, 3), "attempt": len(call.attempts)}
+        entry = {"what": "sending", "line": origin.line, "at": round(now, 3), "attempt": sending.attempt}
         entry["digest"] = origin.digest.hex()
-        trigger = call.trigger
-        assert trigger is not None
+        trigger = sending.trigger
         earlier = self.table.sent.get(origin.line)
         more = {
-            "key": call.idempotency_key,
+            "key": sending.idempotency_key,
             "ordering_key": trigger.ordering_key,
             "tag": trigger.instance_tag,
             "first_at": None if earlier is None else round(earlier.at, 3),
         }
         self._append(entry | {name: value for name, value in more.items() if value is not None})
-        sent = Sent(call.idempotency_key, self.place, now)
+        sent = Sent(sending.idempotency_key, self.place, now)
         self.table.sending(origin.line, origin.digest, sent)
 
     def watch(self, event: HookEvent) -> None:

@@ -23,6 +23,7 @@ from .. import (
     RefoldClient,
     RefoldConnectionError,
     RefoldTimeoutError,
+    Sending,
     Trigger,
 )
 from ..hooks import HookEvent, RateLimitPaused, RetryScheduled
@@ -119,7 +120,7 @@ class Run:
         )
         self._rows.outage = self._outage
         hooks = [self._watch, self._outage.watch, *([] if self.journal is None else [self.journal.watch])]
-        client = access.with_before_send(client.with_options(hooks=hooks), self._before_send)
+        client = client.with_options(hooks=hooks, before_send=self._before_send)
         async with anyio.create_task_group() as group:
             with progress.shown(), drained_by_signals(self._interrupted, self._exit_message):
                 group.start_soon(progress.run)
@@ -152,9 +153,9 @@ class Run:
 
     # Before a row is sent
 
-    def _before_send(self, sending: access.Sending) -> None:
+    def _before_send(self, sending: Sending) -> None:
         """Check that the row may still go, and write down that it does; whatever is raised here ends it, not sent."""
-        trigger = access.trigger_of(sending)
+        trigger = sending.trigger
         origin = origin_of(trigger)
         hold = self.order.hold_on(trigger.ordering_key, origin.line)
         if hold is not None:

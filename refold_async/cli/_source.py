@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
 from .. import Idempotency, Trigger
 from ..policies.fence import State, send_until
@@ -151,7 +152,11 @@ class Source:
             else:
                 key = resend_until = None
             try:
-                trigger = checked(build(form, record, constants, key=key, resend_until=resend_until), check)
+                trigger = build(form, record, constants, key=key, resend_until=resend_until)
+                if resend_until is not None and self._again.idempotency is not None:
+                    first = resend_until - self._again.idempotency.retry_within
+                    trigger = evolve(trigger, first_sent_at=datetime.fromtimestamp(first, UTC))
+                checked(trigger, check)
             except RowError as error:
                 self._is_empty = False
                 yield BadRow(record.line, str(error), record.last, record.is_skippable)

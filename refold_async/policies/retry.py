@@ -10,8 +10,20 @@ from attrs import field, frozen
 
 from .verdict import Classifier, FailureKind, Verdict
 
-_NEVER = frozenset({FailureKind.TLS, FailureKind.REFUSED, FailureKind.NOT_REFOLD})
-_MAY_HAVE_FIRED = frozenset({FailureKind.SERVER, FailureKind.NO_ANSWER})
+_NEVER = frozenset(
+    {
+        FailureKind.TLS,
+        FailureKind.PROXY,
+        FailureKind.LOCAL,
+        FailureKind.REJECTED,
+        FailureKind.CONFLICT,
+        FailureKind.NOT_REFOLD,
+    }
+)
+_MAY_HAVE_FIRED = frozenset({FailureKind.SERVER, FailureKind.NO_RESPONSE})
+
+HINT_JITTER = 0.1
+"""The share of a `Retry-After` that is added at random, so that those throttled together do not return together."""
 
 
 def _seconds(_: object, attribute: Any, value: object) -> None:
@@ -24,7 +36,8 @@ class RetryPolicy:
     """When to try again, and after how long.
 
     The delay is drawn evenly between 0 and `base_delay` × 2^(attempt - 1), at most `max_delay` ("full jitter", which
-    spreads callers that failed together). A `Retry-After` is waited out instead, never shortened.
+    spreads callers that failed together). A `Retry-After` is waited out instead: never shortened,
+    and lengthened at random by up to a tenth.
 
     :param max_attempts: how many requests may be tried, the first one included. In a batch those that were answered by
         asking to slow down do not count, up to 20 of a row, unless this is 1.
@@ -61,25 +74,25 @@ class RetryPolicy:
         verdict: Verdict,
         *,
         attempt: int,
-        repeats_dropped: bool,
+        is_deduplicated: bool,
         remaining: float | None,
         random: Callable[[], float],
-        forgiven: int = 0,
+        uncounted_attempts: int = 0,
     ) -> float | None:
-        """Give the seconds to wait before the next attempt; None to give up.
+        """Return the seconds to wait before the next attempt; None to give up.
 
         :param verdict: what is known of the attempt that just ended.
         :param attempt: its number, from 1.
-        :param repeats_dropped: whether the receiver drops repeats of this call.
+        :param is_deduplicated: whether the receiver drops repeats of this call.
         :param remaining: seconds to the deadline; a wait that would pass it is not begun.
         :param random: gives numbers in [0, 1).
-        :param forgiven: how many of the attempts so far do not count against `max_attempts`, unless that is 1.
+        :param uncounted_attempts: how many attempts so far do not count against `max_attempts`, unless that is 1.
         """
         kind = verdict.kind
-        counted = attempt if self.max_attempts == 1 else attempt - forgiven
+        counted = attempt if self.max_attempts == 1 else attempt - uncounted_attempts
         if kind is None or kind in _NEVER or counted >= self.max_attempts:
             return None
-        if kind in _MAY_HAVE_FIRED and not (repeats_dropped or self.retry_ambiguous):
+        if kind in _MAY_HAVE_FIRED and not (is_deduplicated or self.retry_ambiguous):
             return None
         if kind is FailureKind.TOO_EARLY and attempt > 1:
             return None
@@ -91,6 +104,6 @@ class RetryPolicy:
     def _delay(self, verdict: Verdict, attempt: int, random: Callable[[], float]) -> float | None:
         if verdict.retry_after is not None:
             too_long = self.max_retry_after is not None and verdict.retry_after > self.max_retry_after
-            return None if too_long else verdict.retry_after
+            return None if too_long else verdict.retry_after * (1 + HINT_JITTER * random())
         base = self.throttled_base_delay if verdict.kind is FailureKind.THROTTLED else self.base_delay
         return random() * min(self.max_delay, base * 2.0 ** min(attempt - 1, 64))

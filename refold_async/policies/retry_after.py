@@ -10,12 +10,21 @@ _SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{0,9})?")
 
 
 def parse_retry_after(value: str | None, *, date: str | None, now: float) -> float | None:
-    """Give the seconds to wait; None where the header is absent, past, negative or junk. Never raises.
+    """Return the seconds to wait; None where the header is absent, zero, past, negative or junk. Never raises.
 
     :param value: the header's value: decimal seconds, or an HTTP-date.
-    :param date: the answer's `Date` header, against which a date is measured, so that clocks need not agree.
+    :param date: the response's `Date` header, against which a date is measured, so that clocks need not agree.
     :param now: POSIX seconds, used where `date` is absent or junk.
     """
+    return _read(value, date=date, now=now) or None
+
+
+def is_retry_after(value: str | None) -> bool:
+    """Whether the header asks to wait at all, if only for zero seconds: the server sheds load."""
+    return _read(value, date=None, now=0.0) is not None
+
+
+def _read(value: str | None, *, date: str | None, now: float) -> float | None:
     if value is None:
         return None
     value = value.strip()
@@ -26,7 +35,7 @@ def parse_retry_after(value: str | None, *, date: str | None, now: float) -> flo
         return None
     since = _posix(date)
     wait = until - (now if since is None else since)
-    return wait if wait >= 0 else None
+    return wait if wait > 0 else None
 
 
 def _posix(date: str | None) -> float | None:

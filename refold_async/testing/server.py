@@ -31,7 +31,7 @@ from .ledger import Ledger
 from .runs import RunPlan, Runs
 
 if TYPE_CHECKING:
-    from .._client import RefoldClient
+    from ..client import RefoldClient
 
 Kind = Literal["trigger", "read", "write"]
 
@@ -182,9 +182,10 @@ class MockRefold:
 
     def client(self, **options: Any) -> RefoldClient:
         """Make a `RefoldClient` for this server; `options` are the client's own arguments."""
-        from .._client import RefoldClient
+        from ..client import RefoldClient
 
         given: dict[str, Any] = {"base_url": self.url, "linked_account_id": self.linked_account_id, **options}
+        given.setdefault("proxy", None)  # none of the environment's reaches this server
         if "api_key" not in given and "session_token" not in given:
             given["api_key"] = self.api_key
         if self._tls is not None and "http_client" not in given:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+
 import httpx
 
-from ._held import HeldStream
-from ._slots import Slots
+from .._core.slots import FairSemaphore
+from ._evidence import reports_written
 
 
 class ConcurrencyTransport(httpx.AsyncBaseTransport):
@@ -18,21 +20,19 @@ class ConcurrencyTransport(httpx.AsyncBaseTransport):
 
     :param transport: what sends the requests.
     :param max_concurrency: how many may be in flight, 1 or more.
-    :param slots: `Slots` to share with other transports, in place of a bound of its own.
     :raises ValueError: for a `max_concurrency` below 1.
     """
 
-    def __init__(
-        self,
-        transport: httpx.AsyncBaseTransport,
-        *,
-        max_concurrency: int = 50,
-        slots: Slots | None = None,
-    ) -> None:
+    def __init__(self, transport: httpx.AsyncBaseTransport, *, max_concurrency: int = 50) -> None:
         if isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1:
             raise ValueError(f"max_concurrency must be a whole number of at least 1, not {max_concurrency!r}")
         self._transport = transport
-        self._slots = Slots(max_concurrency) if slots is None else slots
+        self._slots = FairSemaphore(max_concurrency)
+
+    @property
+    def reports_written(self) -> bool:
+        """Whether the errors raised here tell if any of the request was handed over."""
+        return reports_written(self._transport)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if not self._slots.try_acquire():
@@ -40,11 +40,11 @@ class ConcurrencyTransport(httpx.AsyncBaseTransport):
         try:
             response = await self._transport.handle_async_request(request)
             # A mock's, or read to its end by a hook: nobody will close its stream again. Or all of it is here already.
-            if response.is_closed or getattr(response.stream, "arrived", False):
+            if response.is_closed or getattr(response.stream, "has_arrived", False):
                 self._slots.release()
             else:
                 assert isinstance(response.stream, httpx.AsyncByteStream)
-                response.stream = HeldStream(response.stream, self._slots.release)
+                response.stream = ReleaseOnCloseStream(response.stream, self._slots.release)
         except BaseException:
             self._slots.release()
             raise
@@ -52,3 +52,22 @@ class ConcurrencyTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         await self._transport.aclose()
+
+
+class ReleaseOnCloseStream(httpx.AsyncByteStream):
+    """Passes a stream on, and calls `release` once, when it is closed."""
+
+    def __init__(self, stream: httpx.AsyncByteStream, release: Callable[[], None]) -> None:
+        self._stream = stream
+        self._release: Callable[[], None] | None = release
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._stream.__aiter__()
+
+    async def aclose(self) -> None:
+        try:
+            await self._stream.aclose()
+        finally:
+            release, self._release = self._release, None
+            if release is not None:
+                release()

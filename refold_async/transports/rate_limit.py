@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Coroutine
-from typing import Any
 
 import httpx
 
-from .._hooks import logger
 from .._types.values import RateLimit
-from ..limiters import Grant, MemoryRateLimiter, PriorityRateLimiter, RateLimiter, adapt
+from ..limiters import MemoryRateLimiter, RateLimiter, adapt
 from ..policies.retry_after import parse_retry_after
-from ._attempt import ATTEMPT_KEY, Attempt
-from ._call import CALL_KEY, Call
+from ._evidence import reports_written, send_observed
+
+logger = logging.getLogger("refold_async")
 
 
 class RateLimitTransport(httpx.AsyncBaseTransport):
@@ -33,58 +32,38 @@ class RateLimitTransport(httpx.AsyncBaseTransport):
             limiter = MemoryRateLimiter(limiter)
         self._limiter = None if limiter is None else adapt(limiter)
 
-    def handle_async_request(self, request: httpx.Request) -> Coroutine[Any, Any, httpx.Response]:
+    @property
+    def reports_written(self) -> bool:
+        """Whether the errors raised here tell if any of the request was handed over."""
+        return reports_written(self._transport)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Wait for a slot, then send.
 
-        :raises PacingTimeoutError: at once, when the wait would pass the call's deadline.
+        :raises PacingTimeoutError: when the limiter has no slot.
         """
-        call: Call | None = request.extensions.get(CALL_KEY)
-        if self._limiter is not None:
-            return self._paced(self._limiter, request, call)
-        self._granted(call, 0.0)
-        return self._transport.handle_async_request(request)  # without a limiter, this layer costs no frame
-
-    async def _paced(self, limiter: PriorityRateLimiter, request: httpx.Request, call: Call | None) -> httpx.Response:
-        if call is not None:
-            call.stop_clock(time.monotonic())
-        deadline = None if call is None else call.deadline
-        grant = await limiter.reserve(deadline=deadline)
-        response = await self._send(request, call, grant)
-        if response.status_code == 429:
-            headers = response.headers
-            retry_after = parse_retry_after(headers.get("retry-after"), date=headers.get("date"), now=time.time())
-            await limiter.throttled(retry_after)
-            logger.info("rate limited by the server (Retry-After: %s); the limiter pauses", retry_after)
-            if call is not None and call.hooks:
-                from .. import hooks as events
-
-                call.hooks.emit(events.RateLimitPaused(call.trigger, retry_after))
-        return response
-
-    async def _send(self, request: httpx.Request, call: Call | None, grant: Grant) -> httpx.Response:
-        attempt: Attempt | None = request.extensions.get(ATTEMPT_KEY)
-        try:
-            self._granted(call, grant.waited)
-            if attempt is None:
-                grant.sent()
-            else:
-                attempt.on_send = grant.sent
+        limiter = self._limiter
+        if limiter is None:
             return await self._transport.handle_async_request(request)
+        grant = limiter.try_reserve() or await limiter.reserve()
+        try:
+            result, _ = await send_observed(self._transport, request, grant.sent)
         finally:
             grant.dropped()
-
-    @staticmethod
-    def _granted(call: Call | None, waited: float) -> None:
-        if call is None:
-            return
-        if call.patient:
-            call.run_clock(time.monotonic())
-        if waited > 0 and call.hooks:
-            from .. import hooks as events
-
-            call.hooks.emit(events.RateLimitWaited(call.trigger, waited))
-        if call.before_send is not None:
-            call.before_send(call)
+        if isinstance(result, Exception):
+            raise result
+        if result.status_code == 429:
+            headers = result.headers
+            retry_after = parse_retry_after(headers.get("retry-after"), date=headers.get("date"), now=time.time())
+            logger.info("429 (Retry-After: %s); the rate limiter pauses", retry_after)
+            try:
+                await limiter.throttled(retry_after)
+            except BaseException as error:
+                if not isinstance(error, Exception):
+                    await result.aclose()
+                    raise
+                logger.warning("the rate limiter's throttled() raised %s", type(error).__name__, exc_info=error)
+        return result
 
     async def aclose(self) -> None:
         await self._transport.aclose()

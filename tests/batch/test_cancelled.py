@@ -252,7 +252,7 @@ def test_a_loop_that_is_torn_down_gets_the_truth_too() -> None:
                     await task
                 assert len(asyncio.all_tasks()) == 1
                 check(wire, rows, told)
-                assert told.kinds.count("DeadlineExceededError") == 1
+                assert told.kinds.count("BatchStoppedError") == 1
                 await client.aclose()
 
     run("asyncio", main)

@@ -42,7 +42,7 @@ async def main():
                         async for _ in outcomes:
                             pass
             finally:
-                print(told.kinds.count("accepted"), told.kinds.count("DeadlineExceededError"), len(told.kinds))
+                print(told.kinds.count("accepted"), told.kinds.count("BatchStoppedError"), len(told.kinds))
 
 
 try:

@@ -177,7 +177,7 @@ async def test_an_empty_key_is_a_key() -> None:
 
 
 async def test_a_batch_of_many_keys_forgets_those_that_are_done() -> None:
-    from refold_async._batch._ordering import Lanes
+    from refold_async._batch.ordering import Lanes
 
     lanes = Lanes(stop_on_failure=False)
     for n in range(100):

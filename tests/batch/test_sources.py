@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from refold_async import BatchInterruptedError, Outcome, Trigger
-from refold_async._batch._crew import GRACE, Crew
+from refold_async._batch.crew import GRACE, Crew
 from tests.batch.support import Rows, Told, leaving_nothing, trigger
 from tests.fakes.clock import BACKENDS, run
 from tests.fakes.transport import FakeTransport, Reply, client_over
@@ -340,7 +340,7 @@ async def test_a_stalled_server_does_not_hold_up_what_ends_a_program() -> None:
         with pytest.raises(KeyboardInterrupt):
             await client.trigger_many(rows(), on_outcome=told)
         assert anyio.current_time() - began == pytest.approx(1, abs=0.01)
-    assert told.kinds == ["DeadlineExceededError"]
+    assert told.kinds == ["BatchStoppedError"]
 
 
 @pytest.mark.parametrize("error", [None, LookupError("the block's")], ids=["left", "raised"])

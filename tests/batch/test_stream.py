@@ -13,9 +13,9 @@ import pytest
 from refold_async import (
     AuthenticationError,
     BatchInterruptedError,
+    BatchStoppedError,
     ClientClosedError,
     ConfigurationError,
-    DeadlineExceededError,
     Delivery,
     NotAttemptedError,
     Outcome,
@@ -188,7 +188,7 @@ async def test_a_stalled_server_gets_five_seconds(kind: str) -> None:
             await anyio.sleep(1)
             left = anyio.current_time()
         assert anyio.current_time() - left == pytest.approx(5, abs=0.01)
-    assert told.kinds == ["accepted", *["DeadlineExceededError"] * 3]
+    assert told.kinds == ["accepted", *["BatchStoppedError"] * 3]
     assert {outcome.delivery for outcome in told.outcomes[1:]} == {Delivery.AMBIGUOUS}
     assert {outcome.attempts for outcome in told.outcomes} == {1}
     assert wire.in_flight == 0
@@ -344,7 +344,7 @@ async def test_after_a_stop_too_a_stalled_server_gets_five_seconds() -> None:
             began = anyio.current_time()
             seen = [outcome async for outcome in outcomes]
             assert anyio.current_time() - began == pytest.approx(1 + 5, abs=0.01)
-    assert [type(outcome.error) for outcome in seen] == [AuthenticationError, *[DeadlineExceededError] * 2]
+    assert [type(outcome.error) for outcome in seen] == [AuthenticationError, *[BatchStoppedError] * 2]
     assert {outcome.delivery for outcome in seen[1:]} == {Delivery.AMBIGUOUS}
 
 

@@ -218,8 +218,8 @@ async def _leftovers(client: RefoldClient) -> list[str]:
         problems.append(f"{len(tasks)} tasks were left running")
     if not await until(lambda: _is_at_rest(client)):  # a connection that was aborted is gone some turns later
         problems.append(f"the pool holds what nobody uses: {state_of(client.session._transport)}")
-    slots = client._runtime.slots(CONNECTIONS)
-    if slots is None or slots.value != CONNECTIONS:
+    slots = client._sender.life.slots
+    if slots is None or slots.available != CONNECTIONS:
         problems.append(f"{slots} slots are free, not {CONNECTIONS}")
     return problems
 

@@ -159,7 +159,7 @@ def test_mock_server_stops_when_asked(how: signal.Signals) -> None:
             check=False,
         )
         assert fired.returncode == 0, fired.stderr
-        assert "DEBUG refold_async: attempt 1: accepted" in fired.stderr
+        assert "attempt 1: accepted" in fired.stderr
         server.send_signal(how)
         rest = server.stdout.read()
         assert server.wait(10) == 0

@@ -5,9 +5,8 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from refold_async import Delivery, Idempotency, RateLimit, RefoldError, Trigger
+from refold_async import Delivery, Idempotency, RateLimit, RefoldError, Sending, Trigger
 from refold_async.testing import Fault, MockRefold
-from refold_async.transports._call import Call
 from tests.support import QUICK
 
 pytestmark = pytest.mark.asyncio
@@ -21,11 +20,10 @@ async def test_before_send_is_called_before_each_attempt_is_written(server: Mock
     server.next(Fault.answer(425), Fault.throttle("0"))
     arrived: list[tuple[int, int, str | None]] = []
 
-    def ask(call: Call) -> None:
-        arrived.append((len(call.attempts), server.ledger.requests, call.idempotency_key))
+    def ask(sending: Sending) -> None:
+        arrived.append((sending.attempt, server.ledger.requests, sending.idempotency_key))
 
-    async with server.client(retry=QUICK) as client:
-        client._caller.before_send = ask
+    async with server.client(retry=QUICK, before_send=ask) as client:
         await client.trigger("slack", "E", {"n": 1}, idempotency_key="k")
     assert arrived == [(1, 0, "k"), (2, 1, "k"), (3, 2, "k")]
 
@@ -36,18 +34,16 @@ async def test_a_refusal_ends_the_call_unsent_and_gives_the_slot_back(
 ) -> None:
     asked: list[Trigger | None] = []
 
-    def refuse(call: Call) -> None:
-        asked.append(call.trigger)
+    def refuse(sending: Sending) -> None:
+        asked.append(sending.trigger)
         raise NoRoomError("no room")
 
     async with server.client(rate_limit=limit) as client:
-        client._caller.before_send = refuse
         for _ in range(3):
             with pytest.raises(NoRoomError, match="no room") as caught:
-                await client.trigger("slack", "E")
+                await client.trigger("slack", "E", before_send=refuse)
             assert (caught.value.delivery, caught.value.attempts) == (Delivery.NOT_SENT, 0)
         assert (len(asked), server.ledger.requests) == (3, 0), "it was asked again, or sent"
-        client._caller.before_send = None
         with anyio.fail_after(5):
             await client.trigger("slack", "E")
 
@@ -55,12 +51,11 @@ async def test_a_refusal_ends_the_call_unsent_and_gives_the_slot_back(
 async def test_a_refusal_does_not_hide_that_an_earlier_attempt_may_have_fired(server: MockRefold) -> None:
     server.next(Fault.close_after_firing())
 
-    def refuse_the_second(call: Call) -> None:
-        if len(call.attempts) > 1:
+    def refuse_the_second(sending: Sending) -> None:
+        if sending.attempt > 1:
             raise NoRoomError("no room")
 
-    async with server.client(retry=QUICK, idempotency=Idempotency(header="K")) as client:
-        client._caller.before_send = refuse_the_second
+    async with server.client(retry=QUICK, idempotency=Idempotency(header="K"), before_send=refuse_the_second) as client:
         with pytest.raises(NoRoomError) as caught:
             await client.trigger("slack", "E")
     assert (caught.value.delivery, caught.value.attempts) == (Delivery.AMBIGUOUS, 1)
@@ -70,8 +65,7 @@ async def test_a_refusal_does_not_hide_that_an_earlier_attempt_may_have_fired(se
 async def test_before_send_is_called_for_batches_and_views(server: MockRefold) -> None:
     asked: list[object] = []
 
-    async with server.client() as client:
-        client._caller.before_send = lambda call: asked.append(call.trigger and call.trigger.context)
+    async with server.client(before_send=lambda sending: asked.append(sending.trigger.context)) as client:
         await client.for_account("other").trigger_many(
             [Trigger("slack", "E", context=n) for n in range(3)], max_concurrency=1
         )

@@ -87,7 +87,7 @@ def test_a_turn_that_comes_after_the_window_is_not_taken(dropping: MockRefold, r
     slow = ["--rate", "0.4", "--burst", "1", "--json"]
     ran = batch(dropping, rows, "--journal", journal, "--resume", *DECLARED, *slow)
     assert (ran.code, ran.summary["lines"]["ambiguous"], dropping.ledger.requests) == (3, [5], 7)
-    assert "came after the idempotency window" in ran.summary["failures"][0]["message"]
+    assert "past the deadline" in ran.summary["failures"][0]["message"], "which the window has capped"
     assert fired(dropping) == dict.fromkeys(range(1, 7), 1)
 
 

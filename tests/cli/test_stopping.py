@@ -124,7 +124,7 @@ def test_failed_and_ambiguous_rows_go_to_files_that_can_be_fed_in_again(server: 
     assert ran.code == 3
     assert [json.loads(line) for line in failed.read_text().splitlines()] == [rows[2], rows[6]]
     assert [json.loads(line) for line in ambiguous.read_text().splitlines()] == [rows[4]]
-    assert "has 2 rows, to be fed in again" in ran.out.replace("\n", " ")
+    assert "has 2 rows, to be fed in again" in " ".join(ran.out.split())
     server.plan(None)
     server.ledger.clear()
     assert batch(server, failed, "--failed-to", tmp_path / "none.jsonl").code == 0

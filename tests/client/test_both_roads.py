@@ -91,7 +91,6 @@ async def sent_by(options: dict[str, Any], before: Any = unwatched, after: Any =
     return [request.replace(port, b"PORT") for request in server.requests]
 
 
-@pytest.mark.not_yet(11, but="unwatched|transport wrapped")
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("watcher", WATCHERS)
 @pytest.mark.parametrize(
@@ -105,7 +104,6 @@ async def test_the_same_bytes_are_sent_watched_or_not(options: dict[str, Any], w
     assert await sent_by(options, **{when: WATCHERS[watcher]}) == plain
 
 
-@pytest.mark.not_yet(11, but="unwatched|transport wrapped")
 @pytest.mark.parametrize("watcher", WATCHERS)
 async def test_a_cookie_that_one_answer_set_goes_out_with_no_other_call(watcher: str) -> None:
     with WATCHERS[watcher]():
@@ -113,7 +111,6 @@ async def test_a_cookie_that_one_answer_set_goes_out_with_no_other_call(watcher:
     assert [request for request in requests if b"cookie" in request.lower()] == []
 
 
-@pytest.mark.not_yet(11)
 async def test_a_cookie_set_for_one_call_of_the_session_does_not_travel_with_triggers() -> None:
     """`client.session` is there for other calls; what they bring home stays there."""
     async with serving(COOKIE) as server:
@@ -172,7 +169,6 @@ class Customer:
 current: contextvars.ContextVar[Customer | None] = contextvars.ContextVar("current", default=None)
 
 
-@pytest.mark.not_yet(11)
 async def test_a_kept_connection_keeps_no_context_of_the_request_that_opened_it(server: MockRefold) -> None:
     async def fire_for_a_customer() -> weakref.ref[Customer]:
         customer = Customer()

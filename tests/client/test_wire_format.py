@@ -38,11 +38,11 @@ async def test_a_whole_request_with_an_api_key() -> None:
         b"Accept-Encoding: gzip, deflate\r\n"
         b"User-Agent: refold-async/" + __version__.encode() + b"\r\n"
         b"Content-Type: application/json\r\n"
-        b"Content-Length: 42\r\n"
         b"linked_account_id: acct_1\r\n"
         b"config_id: cfg_1\r\n"
-        b"instance_tag: tag\r\n"
         b"x-api-key: tk_1\r\n"
+        b"instance_tag: tag\r\n"
+        b"Content-Length: 42\r\n"
         b"\r\n"
         b'{"event":"Deal Created","payload":{"a":1}}'
     )

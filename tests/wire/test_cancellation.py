@@ -206,7 +206,7 @@ async def test_a_cancelled_handshake_is_not_kept(
     make_transport: MakeTransport, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
     """uvloop keeps some until its own timer goes off: that must be soon after the connect timeout."""
-    from refold_async.transports.pool._connection import Connection
+    from refold_async._wire.connection import Connection
 
     def kept() -> int:
         gc.collect()

@@ -70,8 +70,8 @@ class FakeTransport:
 class FakeConnector:
     """Opens connections that lead nowhere."""
 
-    async def connect(self, protocol: Any, target: Any, timeout: float | None) -> None:
-        protocol().connection_made(FakeTransport())
+    async def connect(self, connection: Any, target: Any, timeout: float | None, timer: Any) -> None:
+        connection.connection_made(FakeTransport())
 
 
 @frozen
@@ -95,16 +95,18 @@ def ours(pieces: list[bytes], method: str) -> Ending:
 
 
 async def _ours(pieces: list[bytes], method: str) -> Ending:
-    from refold_async.transports.pool._connect import Target
-    from refold_async.transports.pool._outgoing import Outgoing
-    from refold_async.transports.pool._pool import Pool
+    from refold_async._wire.connect import Target
+    from refold_async._wire.pool import Pool
+    from refold_async._wire.request import Outgoing
+    from refold_async._wire.streamed import StreamedExchange
 
     loop = asyncio.get_running_loop()
     pool = Pool(loop, FakeConnector(), max_connections=1, max_keepalive=1, keepalive_expiry=None)  # type: ignore[arg-type]
     connection = await pool.acquire(Target(*TARGET), {})
     outgoing = Outgoing(method.encode(), b"/", [(b"Host", b"fuzz.test")], httpx.ByteStream(b""))
     outgoing.check()
-    running = asyncio.ensure_future(connection.exchange(outgoing, None, {}))
+    exchange = StreamedExchange(connection, pool.timer, None, outgoing)
+    running = asyncio.ensure_future(exchange.run(outgoing, {}))
     await asyncio.sleep(0)
     transport = connection._transport
     for piece in pieces:
@@ -120,8 +122,8 @@ async def _ours(pieces: list[bytes], method: str) -> Ending:
     error: type[Exception] | None = None
     body = b""
     try:
-        exchange = await running
-        status, headers = exchange.status, tuple(exchange.headers)
+        await running
+        status, headers = exchange.parser.status, tuple(exchange.parser.headers)
         while (chunk := await exchange.next_chunk()) is not None:
             assert chunk
             body += chunk

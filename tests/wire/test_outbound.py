@@ -228,7 +228,7 @@ def parse(data: bytes) -> tuple[bytes, bytes, list[tuple[bytes, bytes]]] | None:
 def test_whatever_is_passed_goes_out_as_itself_or_not_at_all(
     method: str, target: bytes, headers: list[tuple[bytes, bytes]]
 ) -> None:
-    from refold_async.transports.pool._outgoing import Outgoing
+    from refold_async._wire.request import Outgoing
 
     given_headers = [(b"Host", b"a.test"), *headers]
     outgoing = Outgoing(method.encode("ascii", "replace"), target, given_headers, httpx.ByteStream(b""))

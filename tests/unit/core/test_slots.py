@@ -8,7 +8,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from refold_async.transports._slots import Slots
+from refold_async._core.slots import FairSemaphore
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +21,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
 
 
 async def test_they_are_handed_over_in_order_of_arrival() -> None:
-    slots = Slots(2)
+    slots = FairSemaphore(2)
     order: list[int] = []
 
     async def use(number: int) -> None:
@@ -35,11 +35,11 @@ async def test_they_are_handed_over_in_order_of_arrival() -> None:
             group.start_soon(use, number)
             await anyio.lowlevel.checkpoint()
     assert order == sorted(order)
-    assert slots.value == 2
+    assert slots.available == 2
 
 
 async def test_a_new_waiter_does_not_overtake_one_that_was_handed_a_slot() -> None:
-    slots = Slots(1)
+    slots = FairSemaphore(1)
     await slots.acquire()
     async with anyio.create_task_group() as group:
         group.start_soon(slots.acquire)
@@ -53,7 +53,7 @@ async def test_a_new_waiter_does_not_overtake_one_that_was_handed_a_slot() -> No
 
 @pytest.mark.parametrize("handed_over", [False, True])
 async def test_a_cancelled_waiter_gives_its_slot_back(handed_over: bool) -> None:
-    slots = Slots(1)
+    slots = FairSemaphore(1)
     await slots.acquire()
     reached = []
 
@@ -74,5 +74,5 @@ async def test_a_cancelled_waiter_gives_its_slot_back(handed_over: bool) -> None
                 scope.cancel()
         if not handed_over:
             slots.release()
-    assert slots.value == 1
+    assert slots.available == 1
     assert 1 in reached, "the one behind got its turn"

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refold_async import Delivery, RetryPolicy
+from refold_async._types.evidence import Evidence
 from refold_async.policies.budget import RetryBudget
 from refold_async.policies.retry_after import parse_retry_after
-from refold_async.policies.verdict import FailureKind, Verdict, classify_status, over_attempts
+from refold_async.policies.verdict import Classifier, FailureKind, Verdict, judge, over_attempts
 
 NOW = 1_800_000_000.0
 
@@ -25,7 +26,7 @@ def http_date(at: float) -> str:
     ("value", "seconds"),
     [
         (None, None),
-        ("0", 0.0),
+        ("0", None),
         ("7", 7.0),
         (" 1.5 ", 1.5),
         ("2.", 2.0),
@@ -58,12 +59,18 @@ def test_a_date_is_measured_against_the_servers_own() -> None:
 @given(st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d{1,3} [A-Z][a-z]{2} \d{1,5} \d\d:\d\d:\d\d [A-Z+\-0-9]{3,5}"))
 def test_whatever_is_sent_gives_a_wait_or_none(value: str) -> None:
     seconds = parse_retry_after(value, date=value, now=NOW)
-    assert seconds is None or (seconds >= 0 and math.isfinite(seconds))
+    assert seconds is None or (seconds > 0 and math.isfinite(seconds))
+
+
+def verdict_of(status: int, headers: dict[str, str], classify: Classifier | None = None) -> Verdict:
+    pairs = tuple((name.encode(), value.encode("utf-8", "replace")) for name, value in headers.items())
+    evidence = Evidence(status, pairs, b"{}", complete=True, written=True)
+    return judge(evidence, is_refold=lambda _: True, classify=classify, now=lambda: NOW)
 
 
 @given(st.integers(100, 999), st.dictionaries(st.sampled_from(["retry-after", "date"]), st.text()))
 def test_a_status_has_one_verdict(status: int, headers: dict[str, str]) -> None:
-    verdict = classify_status(status, headers, now=NOW)
+    verdict = verdict_of(status, headers)
     assert (verdict.kind is None) == (verdict.delivery is Delivery.ACCEPTED) == (200 <= status < 300)
     assert verdict.delivery is not Delivery.NOT_SENT
     if status >= 600 or status in (408, 500, 502, 504) or status < 200:
@@ -74,7 +81,7 @@ def test_a_status_has_one_verdict(status: int, headers: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("override", [*Delivery, None])
 def test_a_classifier_decides(override: Delivery | None) -> None:
-    verdict = classify_status(429, {"retry-after": "3"}, now=NOW, classify=lambda status, headers: override)
+    verdict = verdict_of(429, {"retry-after": "3"}, lambda status, headers: override)
     assert verdict.delivery is (override or Delivery.REJECTED)
     assert verdict.retry_after == 3.0
     kinds = {Delivery.ACCEPTED: None, Delivery.AMBIGUOUS: FailureKind.SERVER, Delivery.NOT_SENT: FailureKind.CONNECT}
@@ -92,8 +99,16 @@ def test_over_several_attempts(deliveries: list[Delivery]) -> None:
         assert verdict is (deliveries[-1] if deliveries else Delivery.NOT_SENT)
 
 
-NEVER = {FailureKind.TLS, FailureKind.REFUSED, FailureKind.NOT_REFOLD, None}
-UNKNOWN = {FailureKind.SERVER, FailureKind.NO_ANSWER}
+NEVER = {
+    FailureKind.TLS,
+    FailureKind.REJECTED,
+    FailureKind.NOT_REFOLD,
+    FailureKind.LOCAL,
+    FailureKind.PROXY,
+    FailureKind.CONFLICT,
+    None,
+}
+UNKNOWN = {FailureKind.SERVER, FailureKind.NO_RESPONSE}
 
 
 @given(
@@ -116,7 +131,7 @@ def test_a_policy_decides_the_delay_by_verdict_and_attempt(
 ) -> None:
     policy = RetryPolicy(max_attempts=4, retry_ambiguous=opt_in)
     verdict = Verdict(Delivery.REJECTED, kind, retry_after)
-    delay = policy.decide(verdict, attempt=attempt, repeats_dropped=dropped, remaining=remaining, random=lambda: chance)
+    delay = policy.decide(verdict, attempt=attempt, is_deduplicated=dropped, remaining=remaining, random=lambda: chance)
     if (
         kind in NEVER
         or attempt >= 4
@@ -129,7 +144,7 @@ def test_a_policy_decides_the_delay_by_verdict_and_attempt(
     else:
         assert remaining is None or delay < remaining
         if retry_after is not None:
-            assert delay == retry_after, "never shortened"
+            assert retry_after <= delay <= retry_after * 1.1, "never shortened, and lengthened by up to a tenth"
         else:
             base = 1.0 if kind is FailureKind.THROTTLED else 0.5
             assert delay == chance * min(8.0, base * 2 ** (attempt - 1))

@@ -1,0 +1,319 @@
+"""From a trigger to the request that fires it, the same for both wires."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import httpx
+
+from .._types.errors import InvalidTriggerError
+from .._types.values import Idempotency, JSONEncoder
+from .address import Address
+from .constants import COMMON_HEADERS, DEFAULT_KEY_HEADER, EVENT_PATH, JSON_TYPE
+from .encode import check_payload, encode_body
+from .headers import header_value
+
+Pairs = tuple[tuple[bytes, bytes], ...]
+
+_SLUG = re.compile(r"[A-Za-z0-9\-._~]+")
+
+_REMEMBERED = 1024
+"""Heads, one for each slug, account and configuration, that are kept ready."""
+
+_JOINED_BYTES = 65_536
+"""A body up to this is sent together with the head; a longer one is not worth the copy."""
+
+TOKEN_PREFIX = "rfa-"  # noqa: S105 - it proves nothing by itself
+"""Begins each token that the client mints, so that one in a document is known for what it is."""
+
+
+class CredentialSource(Protocol):
+    """The credential as a header field; `version` changes when it does."""
+
+    version: int
+    kind: Any
+
+    def header(self) -> tuple[bytes, bytes]: ...
+
+
+class RequestHead:
+    """The part of a request that all requests to one slug for one account have in common, formatted once.
+
+    The formatted bytes hold the credential, and are made again when that has changed.
+    """
+
+    __slots__ = ("_address", "_credential", "_pairs", "_target", "_text", "_url", "_version", "method")
+
+    def __init__(
+        self, method: str, address: Address, target: bytes, pairs: Pairs, credential: CredentialSource
+    ) -> None:
+        self.method = method
+        self._address = address
+        self._target = target
+        self._pairs = pairs
+        self._credential = credential
+        self._text = b""
+        self._version = -1
+        self._url: httpx.URL | None = None
+
+    @property
+    def url(self) -> httpx.URL:
+        """The URL, for httpx."""
+        if self._url is None:
+            self._url = self._address.join(self._target)
+        return self._url
+
+    @property
+    def text(self) -> bytes:
+        """The bytes up to the header fields that vary."""
+        if self._version != self._credential.version:
+            lines = [b"%b %b HTTP/1.1\r\n" % (self.method.encode(), self._target)]
+            lines += [b"%b: %b\r\n" % pair for pair in self.pairs(with_credential=True)]
+            text = b"".join(lines)
+            # Each value was checked when it was given; this holds whatever was forgotten there.
+            assert text.count(b"\n") == text.count(b"\r") == len(lines)
+            self._text = text
+            self._version = self._credential.version
+        return self._text
+
+    def pairs(self, *, with_credential: bool) -> list[tuple[bytes, bytes]]:
+        """Return the same header fields one by one."""
+        credential = [self._credential.header()] if with_credential else []
+        return [(b"Host", self._address.host.encode("ascii")), *self._pairs, *credential]
+
+    def __repr__(self) -> str:
+        return f"<RequestHead {self.method} {self._target.decode('ascii')}>"
+
+
+class EncodedRequest:
+    """A request, ready to be sent, any number of times. Its repr shows neither credential nor body.
+
+    :ivar body: the body's bytes.
+    :ivar key: the idempotency key that goes with it, if any.
+    :ivar is_key_minted: whether that key was minted for this request, and is not the caller's.
+    :ivar account: the end customer, as resolved; `config` and `instance_tag` too.
+    :ivar token: the token that was minted for it, if any.
+    """
+
+    __slots__ = ("_extra", "_head", "account", "body", "config", "instance_tag", "is_key_minted", "key", "token")
+
+    def __init__(self, head: RequestHead, extra: Pairs, body: bytes) -> None:
+        self._head = head
+        self._extra = extra
+        self.body = body
+        self.key: str | None = None
+        self.is_key_minted = False
+        self.account: str | None = None
+        self.config: str | None = None
+        self.instance_tag: str | None = None
+        self.token: str | None = None
+
+    @property
+    def method(self) -> str:
+        """The method."""
+        return self._head.method
+
+    @property
+    def url(self) -> httpx.URL:
+        """The URL."""
+        return self._head.url
+
+    @property
+    def first(self) -> bytes:
+        """The head, with the body if that is short."""
+        body = self.body
+        if len(body) > _JOINED_BYTES:
+            return self._joined(b"")
+        return self._joined(body)
+
+    def _joined(self, body: bytes) -> bytes:
+        length = len(self.body)
+        if not self._extra:
+            if not length and self._head.method == "GET":
+                return self._head.text + b"\r\n"
+            return b"%bContent-Length: %d\r\n\r\n%b" % (self._head.text, length, body)
+        extra = b"".join([b"%b: %b\r\n" % pair for pair in self._extra])
+        return b"%b%bContent-Length: %d\r\n\r\n%b" % (self._head.text, extra, length, body)
+
+    @property
+    def rest(self) -> bytes | None:
+        """The body, if it is not part of `first`."""
+        return self.body if len(self.body) > _JOINED_BYTES else None
+
+    def header_pairs(self, *, with_credential: bool) -> list[tuple[bytes, bytes]]:
+        """Return the header fields in the order in which they are sent."""
+        pairs = [*self._head.pairs(with_credential=with_credential), *self._extra]
+        if self.body or self._head.method != "GET":
+            pairs.append((b"Content-Length", b"%d" % len(self.body)))
+        return pairs
+
+    def __repr__(self) -> str:
+        return f"<EncodedRequest {self._head!r}>"
+
+
+class TriggerEncoder:
+    """Turns triggers into requests, with one set of settings.
+
+    :param address: where Refold is.
+    :param extra_headers: further header fields for each request.
+    :param idempotency: the declared window, if any.
+    :param encoder: turns the body into bytes, in place of the standard library.
+    :param tag: whether each trigger without an `instance_tag` gets a minted token as its tag.
+    :param tag_field: the field of the payload that gets the minted token, if any.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        credential: CredentialSource,
+        *,
+        extra_headers: Pairs = (),
+        idempotency: Idempotency | None = None,
+        encoder: JSONEncoder | None = None,
+        tag: bool = False,
+        tag_field: str | None = None,
+    ) -> None:
+        self._address = address
+        self._credential = credential
+        self._idempotency = idempotency
+        self._encoder = encoder
+        self._tag = tag
+        self._tag_field = tag_field
+        self._is_plain = idempotency is None and not tag and tag_field is None
+        given = {name.lower() for name, _ in extra_headers}
+        self._common: Pairs = (*(pair for pair in COMMON_HEADERS if pair[0].lower() not in given), *extra_headers)
+        self._heads: dict[tuple[str, str | None, str | None], RequestHead] = {}
+
+    def encode(
+        self,
+        slug: str,
+        event: str,
+        payload: Mapping[str, Any] | None,
+        account: str | None,
+        config: str | None,
+        instance_tag: str | None,
+        key: str | None,
+    ) -> EncodedRequest:
+        """Check a trigger and encode it, with its key and token minted once for all attempts.
+
+        :raises InvalidTriggerError: for anything that could not be sent, or would mean something else.
+        :raises CallbackError: for a `json_encoder` that raised.
+        """
+        if not isinstance(event, str) or not event.strip():
+            raise InvalidTriggerError("event must be the event's name as in the Refold console, and not empty")
+        check_payload(payload, any_mapping=self._encoder is not None)
+        head = self._heads.get((slug, account, config)) if isinstance(slug, str) else None
+        if head is None:
+            head = self._make_head(slug, account, config)
+        if self._is_plain and key is None and instance_tag is None:
+            request = EncodedRequest(head, (), encode_body(event, payload, self._encoder))
+        else:
+            request = self._encode_with_extras(head, event, payload, instance_tag, key)
+        request.account = account
+        request.config = config
+        return request
+
+    def _encode_with_extras(
+        self,
+        head: RequestHead,
+        event: str,
+        payload: Mapping[str, Any] | None,
+        instance_tag: str | None,
+        key: str | None,
+    ) -> EncodedRequest:
+        if key is not None and (not isinstance(key, str) or not key.strip()):
+            raise InvalidTriggerError("idempotency_key must be a string that is not blank, or None")
+        extra: list[tuple[bytes, bytes]] = []
+        token = None
+        if (self._tag and instance_tag is None) or self._tag_field is not None:
+            token = TOKEN_PREFIX + os.urandom(16).hex()
+        if self._tag and instance_tag is None:
+            instance_tag = token
+        if self._tag_field is not None:
+            payload, token = _with_token(payload, self._tag_field, token, instance_tag)
+        if instance_tag is not None:
+            extra.append((b"instance_tag", header_value("instance_tag", instance_tag)))
+        given = key
+        key_header: str | None = DEFAULT_KEY_HEADER
+        if self._idempotency is not None:
+            key_header = self._idempotency.header
+            if self._idempotency.payload_field is not None:
+                given = (payload or {}).get(self._idempotency.payload_field) if given is None else given
+                payload, key = _with_key(payload, self._idempotency.payload_field, key)
+            elif key is None:
+                key = mint_key()
+        if key is not None and key_header is not None:
+            extra.append((key_header.encode("ascii"), header_value("idempotency_key", key)))
+        request = EncodedRequest(head, tuple(extra), encode_body(event, payload, self._encoder))
+        request.key = key
+        request.is_key_minted = given is None
+        request.instance_tag = instance_tag
+        request.token = token
+        return request
+
+    def _make_head(self, slug: object, account: str | None, config: str | None) -> RequestHead:
+        """Check a slug and an account, and keep ready what is the same for every call with them."""
+        check_slug(slug)
+        assert isinstance(slug, str)
+        if account is None and self._credential.kind == "api_key":
+            raise InvalidTriggerError(
+                "no linked account: with an API key, say for which customer the event is (linked_account_id=)"
+            )
+        ids = ((b"linked_account_id", account), (b"config_id", config))
+        named = [(name, header_value(name.decode(), value)) for name, value in ids if value is not None]
+        pairs = (*self._common, JSON_TYPE, *named)
+        head = RequestHead("POST", self._address, self._address.target(EVENT_PATH + slug), pairs, self._credential)
+        if len(self._heads) >= _REMEMBERED:
+            self._heads.clear()
+        self._heads[slug, account, config] = head
+        return head
+
+
+def mint_key() -> str:
+    """Return a new idempotency key."""
+    from uuid import uuid4  # takes a while to import, and few calls need it
+
+    return str(uuid4())
+
+
+def check_slug(slug: object) -> None:
+    """Refuse a slug that could reach another endpoint.
+
+    :raises InvalidTriggerError: saying what a slug may hold.
+    """
+    if not isinstance(slug, str) or not _SLUG.fullmatch(slug) or slug in (".", ".."):
+        raise InvalidTriggerError(
+            f"slug {slug!r} is not an application's slug: it may hold letters, digits and - . _ ~, as in 'pipedrive'"
+        )
+    if slug.lower() == "trigger":
+        raise InvalidTriggerError("slug 'trigger' would fire the event for every application; name one application")
+
+
+def _with_key(payload: Any, name: str, key: str | None) -> tuple[dict[str, Any], str]:
+    fields: dict[str, Any] = {} if payload is None else dict(payload)
+    present = fields.get(name)
+    if present is None:
+        key = key if key is not None else mint_key()
+        fields[name] = key
+        return fields, key
+    if isinstance(present, bool) or not isinstance(present, str | int) or str(present).strip() == "":
+        raise InvalidTriggerError(
+            f"payload.{name} is the declared idempotency key: it must be a string or a whole number"
+        )
+    if key is not None and key != str(present):
+        raise InvalidTriggerError(f"payload.{name} and idempotency_key differ: give the key in one place")
+    return fields, str(present)
+
+
+def _with_token(
+    payload: Any, name: str, token: str | None, instance_tag: str | None
+) -> tuple[dict[str, Any], str | None]:
+    """Put the minted token into the payload. A value that the caller put there stays, and proves nothing."""
+    fields: dict[str, Any] = {} if payload is None else dict(payload)
+    if fields.get(name) is not None:
+        return fields, token if token == instance_tag else None
+    fields[name] = token
+    return fields, token

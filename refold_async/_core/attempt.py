@@ -1,0 +1,232 @@
+"""One attempt in steps: credential, slot, pace, connection, `before_send`, and then the write."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import httpx
+
+from .._types.errors import CallbackError, RefoldError
+from .._types.evidence import NOT_REACHED, Cut, Evidence
+from .._wire.connection import Connection
+from .._wire.flight import Flight
+from .._wire.httpx_wire import HttpxExchange
+from .._wire.loops import is_cancellation
+from ..limiters import Grant
+from .call import Call, CallState
+from .settings import Sending
+from .usercode import call_async
+
+if TYPE_CHECKING:
+    from .._wire.pool import Pool
+    from .sender import Sender
+
+
+class Attempt:
+    """One attempt of a call, as a sequence of steps, each of which may have to wait.
+
+    What always holds: a connection and a grant that are in hand are given back, whatever ends the attempt before its
+    write; and nothing is written without a grant that is fresh, where there is a limiter.
+
+    The steps of the pace: connection in hand, then a slot of the limiter, `before_send`, one look at the grant, write.
+    An idle connection counts as in hand. Where one has to be opened, the grant is returned meanwhile, so that a slow
+    handshake holds up nobody else.
+    """
+
+    __slots__ = ("_call", "_connection", "_grant", "_pool", "_sender", "_told", "_waited")
+
+    def __init__(self, sender: Sender, call: Call) -> None:
+        self._sender = sender
+        self._call = call
+        self._pool: Pool | None = None
+        self._connection: Connection | None = None
+        self._grant: Grant | None = None
+        self._told = False
+        self._waited = 0.0
+
+    async def run(self) -> Evidence:
+        """Make the attempt, and return its evidence.
+
+        :raises BaseException: only cancellation from outside, and what ends a program.
+        """
+        call, life = self._call, self._sender.life
+        if call.state is not CallState.PREPARING:
+            call.move(CallState.PREPARING)
+        call.exchange = None
+        task = None if life.loop is None else asyncio.current_task()
+        cancelling = 0 if task is None else task.cancelling()
+        evidence: Evidence | None = None
+        flight: Flight | None = None
+        try:
+            with life.scope_of(call) as scope:
+                await self._prepare()
+                if self._pool is not None:
+                    flight = self._launch()
+                else:
+                    evidence = await self._send_by_httpx()
+            if evidence is None and flight is None:  # the scope was ended from outside
+                evidence = self._cut(scope.cut or Cut.CANCELLED)
+        except RefoldError as error:
+            evidence = NOT_REACHED._replace(error=error)
+        except httpx.HTTPError as error:  # of opening the connection, or of its write: nothing left
+            evidence = Evidence(written=False, error=error)
+            call.exchange = None
+        except Exception as error:  # noqa: BLE001 - a limiter of the caller's own
+            evidence = self._foreign_failure(error)
+        except BaseException as error:
+            # On asyncio a task that is being cancelled says so; a cancellation without that came from foreign code.
+            if task is None or not is_cancellation(error) or task.cancelling() > cancelling:
+                raise
+            evidence = self._foreign_failure(error)
+        finally:
+            self._give_back()
+            if flight is None and (evidence is None or evidence.status != 429):
+                call.release_slot()
+        if flight is not None:
+            evidence = await flight.future
+        assert evidence is not None
+        return evidence
+
+    def _foreign_failure(self, error: BaseException) -> Evidence:
+        """Return the evidence of an attempt that was ended by a failure of code of the caller's own."""
+        exchange = self._call.exchange
+        if exchange is not None:
+            failed = RuntimeError(f"{type(error).__name__} was raised during the attempt")
+            failed.__cause__ = error
+            return exchange.abandon(Cut.CANCELLED)._replace(cut=None, error=failed)
+        failure = CallbackError(f"the rate limiter raised {type(error).__name__}; nothing was sent")
+        failure.__cause__ = error
+        return NOT_REACHED._replace(error=failure)
+
+    def _cut(self, cut: Cut) -> Evidence:
+        exchange = self._call.exchange
+        return NOT_REACHED._replace(cut=cut) if exchange is None else exchange.abandon(cut)
+
+    async def _prepare(self) -> None:
+        """Do everything up to the write."""
+        sender, call = self._sender, self._call
+        life = sender.life
+        if sender.credential.rotates:  # before anything is held: the answer may take a while
+            await sender.credential.refresh()
+        slots = life.slots
+        if call.slots is None and slots is not None:
+            await slots.acquire()
+            call.slots = slots
+        self._pool = life.own_pool()
+        first = False
+        while True:
+            if sender.limiter is not None and self._grant is None:
+                await self._reserve(first=first)
+                first = True
+            if self._pool is not None and self._connection is None:
+                self._connection = self._pool.take_idle(life.origin)
+                if self._connection is None:
+                    self._drop_grant()
+                    self._connection = await self._pool.acquire(life.origin, call.timeout.as_dict())
+                    continue
+            if not self._told:
+                await self._before_send()
+                self._told = True
+            if self._grant is not None and not self._grant.is_fresh():
+                self._drop_grant()
+                continue
+            if self._connection is not None and not self._connection.is_usable:
+                self._connection.abort()
+                self._connection = None
+                self._told = False
+                continue
+            if self._waited > 0 and sender.settings.hooks:
+                sender.settings.hooks.rate_limit_waited(call, self._waited)
+            return
+
+    async def _reserve(self, *, first: bool) -> None:
+        sender, call = self._sender, self._call
+        limiter, clock = sender.limiter, sender.life.clock
+        assert limiter is not None
+        grant = limiter.try_reserve(first=first)
+        if grant is None:
+            call.pause_deadline(clock.now())
+            deadline = None if call.deadline == float("inf") else clock.to_monotonic(call.deadline)
+            grant = await limiter.reserve(deadline=deadline, first=first)
+        call.resume_deadline(clock.now())
+        self._grant = grant
+        self._waited += grant.waited
+
+    def _drop_grant(self) -> None:
+        grant, self._grant = self._grant, None
+        if grant is not None:
+            grant.dropped()
+
+    async def _before_send(self) -> None:
+        """Run the client's `before_send`, then the call's own.
+
+        :raises CallbackError: when one raised; a `RefoldError` of its own passes as it is. Nothing was sent.
+        """
+        call = self._call
+        for before_send in (self._sender.settings.before_send, call.before_send):
+            if before_send is not None:
+                await call_async("before_send", before_send, self._sending())
+
+    def _sending(self) -> Sending:
+        call = self._call
+        request = call.request
+        assert request is not None
+        return Sending(
+            call_id=call.id,
+            trigger=call.trigger,
+            attempt=call.attempt,
+            idempotency_key=request.key,
+            linked_account_id=request.account,
+            config_id=request.config,
+            instance_tag=request.instance_tag,
+            token=request.token,
+        )
+
+    def _launch(self) -> Flight:
+        """Write the request on the connection in hand.
+
+        :raises httpx.WriteError: when nothing was written.
+        """
+        sender, call = self._sender, self._call
+        connection, pool, request, timer = self._connection, self._pool, call.request, sender.life.timer
+        assert connection is not None and pool is not None  # noqa: PT018 - both narrow a type
+        assert request is not None and timer is not None  # noqa: PT018
+        now = sender.life.clock.now()
+        sender.mark_sent(call, now)
+        flight = Flight(pool.loop.create_future(), timer, call.timeout, call.deadline, call)
+        self._connection = None
+        call.exchange = flight
+        call.move(CallState.ON_WIRE)
+        flight.launch(connection, request, now)
+        grant, self._grant = self._grant, None
+        if grant is not None:
+            grant.sent()
+        return flight
+
+    async def _send_by_httpx(self) -> Evidence:
+        sender, call = self._sender, self._call
+        request = call.request
+        assert request is not None
+        exchange = HttpxExchange(
+            sender.life.session,
+            request,
+            is_owned=sender.life.plan.is_owned,
+            timeout=call.timeout.as_dict(),
+            before_write=self._before_write,
+        )
+        call.exchange = exchange
+        call.move(CallState.ON_WIRE)
+        return await exchange.run()
+
+    def _before_write(self) -> None:
+        self._sender.mark_sent(self._call, self._sender.life.clock.now())
+        grant, self._grant = self._grant, None
+        if grant is not None:
+            grant.sent()
+
+    def _give_back(self) -> None:
+        self._drop_grant()
+        connection, self._connection = self._connection, None
+        if connection is not None and self._pool is not None:
+            self._pool.release(connection, reusable=not connection.is_closed)

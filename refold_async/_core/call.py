@@ -1,0 +1,344 @@
+"""One call: what is to be sent, how far it has come, and what is known of its attempts."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import itertools
+import math
+import os
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .._api.response import read_document
+from .._types.evidence import NOT_REACHED, Cut, Evidence
+from .._types.values import Delivery, Sent, Trigger
+from ..policies.verdict import FailureKind, Verdict, over_attempts
+
+if TYPE_CHECKING:
+    from .._api.request import EncodedRequest
+    from .._wire.scope import CallScope
+    from ..policies.retry import RetryPolicy
+    from .settings import BeforeSend, Timeouts
+    from .slots import FairSemaphore
+
+
+class CallState(enum.Enum):
+    """What a call is doing."""
+
+    NEW = "nothing was done for it yet"
+    QUEUED = "waiting for a slot"
+    PREPARING = "holding a slot: asking for the credential, pacing, connecting, or in `before_send`"
+    ON_WIRE = "a request may be written, or was"
+    BACKING_OFF = "waiting for the next attempt, without a slot"
+    DONE = "it has a verdict"
+
+
+TRANSITIONS = {
+    CallState.NEW: {CallState.QUEUED, CallState.PREPARING, CallState.ON_WIRE, CallState.DONE},
+    CallState.QUEUED: {CallState.PREPARING, CallState.ON_WIRE, CallState.DONE},
+    CallState.PREPARING: {CallState.QUEUED, CallState.ON_WIRE, CallState.BACKING_OFF, CallState.DONE},
+    CallState.ON_WIRE: {
+        CallState.QUEUED, CallState.PREPARING, CallState.ON_WIRE, CallState.BACKING_OFF, CallState.DONE,
+    },
+    CallState.BACKING_OFF: {CallState.QUEUED, CallState.PREPARING, CallState.ON_WIRE, CallState.DONE},
+    CallState.DONE: set[CallState](),
+}  # fmt: skip
+"""The sender moves it, but for QUEUED, which `take_slot` and `interrupt` leave."""
+
+
+class InFlight(Protocol):
+    """A request under way on either wire."""
+
+    def abandon(self, cut: Cut) -> Evidence:
+        """End now, and return what is known."""
+        ...
+
+
+_ids = itertools.count(1)
+_process = os.urandom(4).hex()
+
+
+def _renew_process() -> None:
+    global _process
+    _process = os.urandom(4).hex()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_process)
+
+
+class Call:
+    """One call.
+
+    :ivar number: counts the calls of this process; the id is made of it.
+    :ivar policy: when to try again; None never does.
+    :ivar is_patient: the deadline stands still while the call waits for the rate limit, and an attempt that was asked
+        to slow down is not counted, as in batches.
+    :ivar deadline: loop time by which the call must have ended; inf for none.
+    :ivar tried: how many attempts reached the wire.
+    :ivar verdicts: those of the attempts so far, the last one included.
+    :ivar last: the evidence of the last attempt.
+    :ivar first_sent: POSIX seconds of the first write; None if nothing was written.
+    :ivar interrupted: why the call was ended from outside.
+    :ivar is_judged: whether the attempt under way has a verdict already.
+    :ivar slots: where the slot that it holds came from; None while it holds none.
+    :ivar document: the JSON object in the last response, once it was looked at.
+    """
+
+    __slots__ = (
+        "_launch", "_paused_for", "_queued_at", "_trigger", "_window_end", "attempt", "before_send", "config_id",
+        "deadline", "document", "event", "exchange", "first_sent", "first_sent_at", "future", "idempotency_key",
+        "instance_tag", "interrupted", "is_judged", "is_patient", "last", "linked_account_id", "number", "payload",
+        "policy", "request", "scope", "slots", "slug", "started", "state", "timeout", "tried", "until", "verdicts",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        slug: str,
+        event: str,
+        payload: Mapping[str, Any] | None,
+        linked_account_id: str | None,
+        config_id: str | None,
+        instance_tag: str | None,
+        idempotency_key: str | None,
+        timeout: Timeouts,
+        policy: RetryPolicy | None,
+    ) -> None:
+        self.slug = slug
+        self.event = event
+        self.payload = payload
+        self.linked_account_id = linked_account_id
+        self.config_id = config_id
+        self.instance_tag = instance_tag
+        self.idempotency_key = idempotency_key
+        self.timeout = timeout
+        self.policy = policy
+        self.number = next(_ids)
+        self.state = CallState.NEW
+        self.attempt = 0
+        self.tried = 0
+        self.verdicts: list[Verdict] | None = None
+        self.last = NOT_REACHED
+        self.deadline = math.inf
+        self.until = math.inf
+        self.first_sent: float | None = None
+        self.interrupted: Cut | None = None
+        self.request: EncodedRequest | None = None
+        self.exchange: InFlight | None = None
+        self.scope: CallScope | None = None
+        self.future: asyncio.Future[Any] | None = None
+        self.slots: FairSemaphore | None = None
+        self.document: dict[str, Any] | None = None
+        self.started = 0.0
+        self.is_judged = False
+        self.is_patient = False
+        self.before_send: BeforeSend | None = None
+        self.first_sent_at: datetime | None = None
+        self._trigger: Trigger | None = None
+        self._launch: Callable[[Call], None] | None = None
+        self._queued_at: FairSemaphore | None = None
+        self._paused_for: float | None = None
+        self._window_end = math.inf
+
+    @property
+    def id(self) -> str:
+        """The call's id, in logs, errors and hook events."""
+        return f"{_process}-{self.number}"
+
+    @property
+    def trigger(self) -> Trigger:
+        """What is to be sent, as it was given."""
+        if self._trigger is None:
+            self._trigger = Trigger(
+                self.slug,
+                self.event,
+                self.payload,
+                linked_account_id=self.linked_account_id,
+                config_id=self.config_id,
+                instance_tag=self.instance_tag,
+                idempotency_key=self.idempotency_key,
+            )
+        return self._trigger
+
+    @trigger.setter
+    def trigger(self, trigger: Trigger) -> None:
+        self._trigger = trigger
+
+    def check(self) -> None:
+        """Assert what always holds, between two turns of the event loop."""
+        assert (self.state is CallState.QUEUED) == (self._launch is not None)
+        assert self.state is not CallState.QUEUED or self.future is not None
+        assert self.state is not CallState.DONE or self.scope is None
+        assert self._paused_for is None or self.deadline == math.inf
+
+    def move(self, state: CallState) -> None:
+        """Change the state; only along `TRANSITIONS`."""
+        assert state in TRANSITIONS[self.state], (self.state, state)
+        self.state = state
+
+    # Waiting for a slot.
+
+    def queue(self, slots: FairSemaphore, future: asyncio.Future[Any], launch: Callable[[Call], None]) -> None:
+        """Wait for a slot. When it comes, `launch` is called, and the future gets the outcome."""
+        self.move(CallState.QUEUED)
+        self.future = future
+        self._launch = launch
+        self._queued_at = slots
+        self.until = self.deadline
+        slots.enqueue(self)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it has stopped waiting for a slot."""
+        return self._queued_at is None or self.future is None or self.future.done()
+
+    def take_slot(self) -> bool:
+        """Take a slot that is offered, and go on; False if none is wanted any more."""
+        launch = self._launch
+        if self.is_gone or launch is None:
+            return False
+        self._launch = None
+        self.until = math.inf
+        self.state = CallState.PREPARING
+        self.slots, self._queued_at = self._queued_at, None
+        launch(self)
+        return True
+
+    def release_slot(self) -> None:
+        """Return the slot, if one is held."""
+        slots, self.slots = self.slots, None
+        if slots is not None:
+            slots.release()
+
+    def landed(self, evidence: Evidence) -> None:
+        """Pass the slot on, now that a request is over; but after a 429 the limiter has to pause first."""
+        if evidence.status != 429:
+            self.release_slot()
+
+    def leave_queue(self) -> None:
+        """Stop waiting for a slot."""
+        slots, self._queued_at = self._queued_at, None
+        if slots is not None:
+            self._launch = None
+            self.until = math.inf
+            slots.forget()
+
+    def expire(self, now: float) -> None:
+        """End at the deadline, while waiting for a slot."""
+        self.interrupt(Cut.DEADLINE)
+
+    # Ending from outside.
+
+    @property
+    def is_on_wire(self) -> bool:
+        """Whether a request of it is on its way right now."""
+        return self.state is CallState.ON_WIRE
+
+    def interrupt(self, cut: Cut) -> None:
+        """End the call where it stands; its verdict is then what the evidence says."""
+        if self.interrupted is None:
+            self.interrupted = cut
+        if self.state is CallState.QUEUED:
+            self.leave_queue()
+            if self.future is not None and not self.future.done():
+                self.future.set_result(NOT_REACHED._replace(cut=cut))
+        elif self.scope is not None:
+            self.scope.end(cut)
+        elif self.state is CallState.ON_WIRE and self.exchange is not None:
+            self.exchange.abandon(cut)
+
+    # The deadline.
+
+    def set_time(self, seconds: float | None, now: float) -> None:
+        """Set the deadline; that of a patient call first runs when it is granted its first slot."""
+        if seconds is None:
+            return
+        if self.is_patient:
+            self._paused_for = seconds
+        else:
+            self.deadline = now + seconds
+
+    def resume_deadline(self, now: float) -> None:
+        """Let the deadline run, if it stands still."""
+        if self._paused_for is not None:
+            self.deadline = min(now + self._paused_for, self._window_end)
+            self._paused_for = None
+            self._tell_scope()
+
+    def pause_deadline(self, now: float) -> None:
+        """Let the deadline stand still, if the call is patient."""
+        if self.is_patient and self._paused_for is None and self.deadline != math.inf:
+            self._paused_for = self.deadline - now
+            self.deadline = self._window_end
+            self._tell_scope()
+
+    def cap_deadline(self, end: float) -> None:
+        """Set the time by which all attempts must have ended, so that the receiver still drops repeats."""
+        self._window_end = min(self._window_end, end)
+        if end < self.deadline:
+            self.deadline = end
+            self._tell_scope()
+
+    @property
+    def window_end(self) -> float:
+        """Loop time at which the declared window ends for this call; inf where that is not known or there is none."""
+        return self._window_end
+
+    def _tell_scope(self) -> None:
+        if self.scope is not None:
+            self.scope.end_at(self.deadline)
+
+    # The verdict.
+
+    def record(self, evidence: Evidence, verdict: Verdict, earlier: list[Verdict]) -> None:
+        """Keep what an attempt has ended in, and the verdicts of the requests that it made before its last one."""
+        self.last = evidence
+        self.is_judged = True
+        if evidence.reached:
+            self.tried += 1 + len(earlier)
+        verdicts = self.verdicts
+        if verdicts is None:
+            verdicts = self.verdicts = []
+        verdicts += earlier
+        verdicts.append(verdict)
+
+    def is_refold(self, evidence: Evidence) -> bool:
+        """Whether a complete body is a response of Refold's own, a JSON object; it is kept as `document`."""
+        self.document = read_document(evidence)
+        return self.document is not None
+
+    def may_have_used_key(self) -> bool:
+        """Whether Refold may have seen the key before this attempt: it is the caller's, or an attempt was ambiguous."""
+        request = self.request
+        if request is None or request.key is None:
+            return False
+        if self.idempotency_key is not None or self.first_sent_at is not None or not request.is_key_minted:
+            return True
+        return any(verdict.delivery is Delivery.AMBIGUOUS for verdict in self.verdicts or ())
+
+    @property
+    def delivery(self) -> Delivery:
+        """The verdict over all attempts so far."""
+        return over_attempts([verdict.delivery for verdict in self.verdicts or ()])
+
+    @property
+    def after_ambiguous(self) -> bool:
+        """Whether an attempt before the last one may have fired too."""
+        return any(verdict.delivery is Delivery.AMBIGUOUS for verdict in (self.verdicts or ())[:-1])
+
+    @property
+    def throttled(self) -> int:
+        """How many attempts were answered by asking to slow down."""
+        return sum(verdict.kind is FailureKind.THROTTLED for verdict in self.verdicts or ())
+
+    def sent(self, host: str) -> Sent | None:
+        """Return what was sent; None if nothing was written."""
+        request = self.request
+        if self.first_sent is None or request is None:
+            return None
+        return Sent.of(
+            self.id, host, self.slug, self.event, request.account, request.config, request.instance_tag,
+            request.key, request.token, self.first_sent, request.body,
+        )  # fmt: skip

@@ -1,0 +1,247 @@
+"""What a client and its views share: the session, the loop it belongs to, and the calls under way."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+import httpx
+
+from .._types.errors import ClientClosedError, ConfigurationError
+from .._types.evidence import Cut
+from .._wire import httpx_internals
+from .._wire.connect import Target
+from .._wire.loops import is_loop_closed, running_loop
+from .._wire.pool import Pool
+from .._wire.scope import AnyioScope, CallScope, TaskScope
+from .._wire.session import SessionPlan
+from .._wire.timer import LoopTimer
+from .call import Call
+from .clock import LoopClock
+from .slots import FairSemaphore
+
+if TYPE_CHECKING:
+    from ..transports.pool import PoolTransport
+
+_CLEANUP_GRACE = 2.0
+"""Seconds for calls that were cut off to tidy up: closing a socket takes a few loop turns."""
+
+
+class _Forks:
+    """How often this process has come about by a fork since the module was loaded; spares a system call each time."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forked)
+
+    def _forked(self) -> None:
+        self.count += 1
+
+
+_forks = _Forks()
+
+
+class Lifecycle:
+    """The shared part of a client: made once, bound to the process and the event loop of its first use.
+
+    States: unbound, bound to a loop (and bound again once that is closed), closed. `check` binds, `aclose` closes.
+    What always holds: calls under way belong to the bound loop, and so do the slots, the timer and the connections.
+
+    :param plan: what the session is made of.
+    :param max_connections: how many requests may be in flight; None for no limit.
+    :ivar calls: those under way.
+    """
+
+    def __init__(self, plan: SessionPlan, origin: Target, max_connections: int | None) -> None:
+        self.plan = plan
+        self.is_closed = False
+        self.calls: set[Call] = set()
+        self.slots: FairSemaphore | None = None
+        self.clock: LoopClock
+        self.timer: LoopTimer | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._origin = origin
+        self._max_connections = max_connections
+        self._bound: object | None = None
+        self._forks = 0
+        self._idle: anyio.Event | None = None
+        self._pool_transport: PoolTransport | None = None
+        self._session: httpx.AsyncClient | None = None
+        if not plan.uses_pool:
+            self._session = plan.make(self.pool_transport)  # what is wrong with it shows now
+
+    # The session and the wire.
+
+    @property
+    def pool_transport(self) -> PoolTransport | None:
+        """Our own wire, where it was chosen; made at first use."""
+        if self._pool_transport is None and self.plan.is_owned and self.plan.transport == "pool":
+            from ..transports.pool import PoolTransport
+
+            self._pool_transport = PoolTransport(verify=self.plan.verify, limits=self.plan.limits)
+        return self._pool_transport
+
+    @property
+    def session(self) -> httpx.AsyncClient:
+        """The session; made at first use."""
+        if self._session is None:
+            self._session = self.plan.make(self.pool_transport)
+        return self._session
+
+    def own_pool(self) -> Pool | None:
+        """Return the connection pool of our own wire, if nothing stands between it and the client here and now.
+
+        What may stand there: hooks or auth on the session, a proxy, and whatever tests and tracers have replaced in
+        httpx or httpcore, before or after the client was made. This is asked before each attempt.
+        """
+        if self.loop is None:
+            return None
+        transport = self._pool_transport
+        if transport is None:
+            transport = self.pool_transport
+            if transport is None:
+                return None
+        session = self._session
+        if session is not None and (
+            not httpx_internals.has_no_middleware(session)
+            or httpx_internals.transport_of(session, self.plan.base_url) is not transport
+        ):
+            return None
+        if not httpx_internals.is_unpatched(session) or not transport.reports_written:
+            return None
+        return transport.wire.here()
+
+    @property
+    def origin(self) -> Target:
+        """The host, port and TLS name of Refold."""
+        return self._origin
+
+    # The loop.
+
+    def check(self) -> None:
+        """Make sure that a call can be made here and now, and bind to the running loop.
+
+        :raises ClientClosedError: after `aclose`.
+        :raises ConfigurationError: in a forked child, or on a second loop while the first is still open.
+        """
+        if self.is_closed:
+            raise ClientClosedError("this client is closed: make another, or keep it open for longer")
+        loop = running_loop()
+        if loop is self._bound and self._forks == _forks.count:
+            return
+        self._check_owner(loop)
+        if self._bound is not None:
+            if self.plan.is_foreign:
+                raise ConfigurationError(
+                    "this client's http_client= or transport= belongs to an event loop that is closed, and cannot be "
+                    "made again here: make a client for each loop"
+                )
+            self.calls.clear()
+            self._session = self._pool_transport = None
+            if not self.plan.uses_pool:
+                self._session = self.plan.make(self.pool_transport)
+        self._bind(loop)
+
+    def _check_owner(self, loop: object) -> None:
+        """Refuse a loop, thread or process that the connections do not belong to.
+
+        :raises ConfigurationError: saying which.
+        """
+        if self._bound is None or (loop is self._bound and self._forks == _forks.count):
+            return
+        if self._forks != _forks.count:
+            raise ConfigurationError(
+                "this client was used before the process forked, and connections cannot be shared with the parent: "
+                "make a client in each process, or use it only after the fork"
+            )
+        if not is_loop_closed(self._bound):
+            raise ConfigurationError(
+                "this client belongs to another event loop that is still open: make one client for each loop"
+            )
+
+    def _bind(self, loop: object) -> None:
+        self._bound = loop
+        self._forks = _forks.count
+        self._idle = None
+        self.loop = loop if isinstance(loop, asyncio.AbstractEventLoop) else None
+        self.timer = None if self.loop is None else LoopTimer(self.loop)
+        self.clock = LoopClock(self.loop)
+        self.slots = None if self._max_connections is None else FairSemaphore(self._max_connections)
+
+    @contextmanager
+    def scope_of(self, call: Call) -> Iterator[CallScope]:
+        """Run part of a call so that its deadline, `aclose` or a batch can end it where it stands."""
+        scope: CallScope = AnyioScope() if self.timer is None else TaskScope(self.timer)
+        scope.end_at(call.deadline)
+        if call.interrupted is not None:
+            scope.end(call.interrupted)
+        call.scope = scope
+        try:
+            with scope:
+                yield scope
+        finally:
+            call.scope = None
+            if scope.was_cut and call.interrupted is None:
+                call.interrupted = scope.cut
+
+    def proxy(self) -> str | None:
+        """Return the proxy between here and Refold, without its password; None if there is none."""
+        if self._session is None:
+            return None
+        return httpx_internals.proxy_of(httpx_internals.transport_of(self._session, self.plan.base_url))
+
+    # The calls under way, and the end.
+
+    def finished(self, call: Call) -> None:
+        """Note that a call is over, however it ended."""
+        self.calls.discard(call)
+        if self._idle is not None and not self.calls:
+            self._idle.set()
+
+    async def aclose(self, grace: float) -> None:
+        """Fail what waits, let what is on the wire finish within `grace` seconds, then close the session.
+
+        :raises ConfigurationError: on another loop than the one that the connections belong to, while that is open.
+        """
+        if self._bound is not None and not is_loop_closed(self._bound) and self._forks == _forks.count:
+            self._check_owner(running_loop())
+        self.is_closed = True
+        if self._bound is None:
+            await self._close_session()
+            return
+        if self._forks != _forks.count or is_loop_closed(self._bound):
+            return  # the connections are the parent's, or went with their loop
+        try:
+            for call in list(self.calls):
+                if not call.is_on_wire:
+                    call.interrupt(Cut.CLOSED)
+            with anyio.move_on_after(grace):
+                await self._drained()
+        finally:
+            with anyio.CancelScope(shield=True):
+                for call in list(self.calls):
+                    call.interrupt(Cut.CLOSED)
+                with anyio.move_on_after(_CLEANUP_GRACE):
+                    await self._drained()
+                if self.timer is not None and not self.calls:
+                    self.timer.close()
+                await self._close_session()
+
+    async def _close_session(self) -> None:
+        if not self.plan.is_owned:
+            return
+        try:
+            await self.session.aclose()  # made now if nobody has looked at it yet, so that it says it is closed
+        finally:
+            if self._pool_transport is not None:
+                await self._pool_transport.aclose()
+
+    async def _drained(self) -> None:
+        if self.calls:
+            self._idle = self._idle or anyio.Event()
+            await self._idle.wait()

@@ -1,0 +1,165 @@
+"""From what is known of a call to its receipt, or to the error that says why not."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from typing import Any
+
+import httpx
+
+from .._api.response import read_error, read_reply, request_id_of, text_of
+from .._types.errors import (
+    BatchStoppedError,
+    ClientClosedError,
+    DeadlineExceededError,
+    NotAttemptedError,
+    RefoldConnectionError,
+    RefoldError,
+    RefoldTimeoutError,
+)
+from .._types.evidence import Cut, Evidence
+from .._types.values import Delivery, Receipt
+from ..policies.verdict import causes, proxy_status
+from .call import Call
+from .credentials import Credential
+
+_MEANING = {
+    Delivery.ACCEPTED: "the event was accepted",
+    Delivery.REJECTED: "the event did not fire",
+    Delivery.NOT_SENT: "the event was not sent",
+    Delivery.AMBIGUOUS: "the event may have fired: look in Refold before sending it again",
+}
+
+_CERTIFICATE_PROBLEMS = {
+    10: "has expired",
+    9: "is not valid yet",
+    18: "is self-signed",
+    19: "comes from an unknown authority (a self-signed one in its chain)",
+    20: "comes from an unknown authority",
+    21: "comes from an unknown authority",
+    62: "is for another name",
+    64: "is for another name, and not for this address",
+}
+"""By OpenSSL's `verify_code`."""
+
+
+def build_receipt(
+    call: Call, accepted: Evidence, document: dict[str, Any] | None, host: str, elapsed: float, credential: Credential
+) -> Receipt:
+    """Make the receipt of an accepted call.
+
+    :param document: the JSON object in its body, if it was parsed already.
+    """
+    reading = read_reply(accepted, document, credential.redact)
+    verdicts = call.verdicts
+    assert accepted.status is not None and verdicts is not None  # noqa: PT018 - both narrow a type
+    return Receipt(
+        message=text_of(reading.fields, "message") or "",
+        status_code=accepted.status,
+        request_id=request_id_of(reading.fields, accepted, credential.redact),
+        attempts=call.tried,
+        elapsed=elapsed,
+        idempotency_key=None if call.request is None else call.request.key,
+        after_ambiguous=len(verdicts) > 1 and call.after_ambiguous,
+        raw=reading.raw,
+        duplicate=verdicts[-1].duplicate,
+        sent=call.sent(host),
+    )
+
+
+def build_error(call: Call, host: str, credential: Credential, *, via: str | None = None) -> RefoldError:
+    """Make the error of a call that was not accepted, with its verdict and its cause.
+
+    :param via: the proxy that was in between, if any.
+    """
+    delivery = call.delivery
+    last = call.last
+    meaning = _MEANING[delivery]
+    cut = last.cut if last.cut is not None else call.interrupted
+    error: RefoldError
+    if last.status is not None:
+        error = read_error(last, credential.redact, meaning)
+    elif isinstance(last.error, RefoldError):
+        error = last.error
+    elif last.cut is not None:
+        error = _cut_short(cut or last.cut, delivery, meaning)
+    else:
+        error = _failure(last.error, meaning, host, via)
+    name_call(error, call)
+    if error is not last.error:
+        error.args = (f"{error.args[0]} (event {call.event!r} for {call.slug!r})",)
+    error.delivery = delivery
+    error.attempts = call.tried
+    error.retry_after = call.verdicts[-1].retry_after if call.verdicts else None
+    error.sent = call.sent(host)
+    if error is not last.error and last.error is not None:
+        error.__cause__ = last.error
+    return error
+
+
+def name_call(error: RefoldError, call: Call) -> None:
+    """Put the call's facts on its error."""
+    error.call_id = call.id
+    error.trigger = call.trigger
+    add_note = f"event {call.event!r} for {call.slug!r}, call {call.id}"
+    if add_note not in getattr(error, "__notes__", ()):
+        error.add_note(add_note)
+
+
+def _cut_short(cut: Cut, delivery: Delivery, meaning: str) -> RefoldError:
+    if cut is Cut.CLOSED:
+        return ClientClosedError(f"the client was closed during the call; {meaning}")
+    if cut is Cut.STOPPED and delivery is Delivery.NOT_SENT:
+        return NotAttemptedError(f"the batch was stopped before this trigger's turn; {meaning}")
+    if cut is Cut.STOPPED:
+        return BatchStoppedError(f"the batch was stopped, and no response came in time; {meaning}")
+    return DeadlineExceededError(f"the deadline passed; {meaning}")
+
+
+def _failure(cause: Exception | None, meaning: str, host: str, via: str | None) -> RefoldError:
+    between = "" if via is None else f" through the proxy {via}"
+    if isinstance(cause, httpx.TimeoutException):
+        return RefoldTimeoutError(f"{_words(type(cause).__name__)} at {host}{between}; {meaning}")
+    problem = _tls_problem(cause, host)
+    if problem is not None:
+        return RefoldConnectionError(f"{problem}; {meaning}")
+    status = proxy_status(cause)
+    if status is not None:
+        hint = "check its user name and password; " if status == 407 else ""
+        return RefoldConnectionError(f"the proxy {via or ''} refused to connect to {host} ({status}); {hint}{meaning}")
+    if isinstance(cause, httpx.TransportError):
+        said = re.sub(r"\s+", " ", str(cause))
+        return RefoldConnectionError(f"{_words(type(cause).__name__)} at {host}{between}: {said}; {meaning}")
+    if cause is None:
+        return RefoldConnectionError(f"no response from {host}; {meaning}")
+    return RefoldConnectionError(f"the transport raised {type(cause).__name__}; {meaning}")
+
+
+def _tls_problem(cause: Exception | None, host: str) -> str | None:
+    """Return why TLS failed, in words; None if that was not it."""
+    for error in causes(cause):
+        if isinstance(error, ssl.SSLCertVerificationError):
+            why = _CERTIFICATE_PROBLEMS.get(error.verify_code, f"was not accepted: {error.verify_message}")
+            return f"the TLS certificate of {host} {why}; check base_url and verify="
+        if isinstance(error, ssl.SSLError):
+            reason = error.reason or ""
+            if reason in (
+                "WRONG_VERSION_NUMBER",
+                "HTTP_REQUEST",
+                "RECORD_LAYER_FAILURE",
+                "UNKNOWN_PROTOCOL",
+                "PACKET_LENGTH_TOO_LONG",
+            ):
+                return f"{host} does not speak TLS on that port: is it an http:// address?"
+            if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+                return f"{host} closed the connection during the TLS handshake"
+            return (
+                f"the TLS handshake with {host} failed ({reason or type(error).__name__}); check base_url and verify="
+            )
+    return None
+
+
+def _words(name: str) -> str:
+    """Spell a class name of httpx as words: `ReadTimeout` becomes `read timeout`."""
+    return "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()

@@ -1,0 +1,450 @@
+"""Sending one trigger: from its request to its receipt or error, with the retry loop around the attempts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from .._api.request import EncodedRequest, TriggerEncoder
+from .._types.errors import CallbackError, InvalidTriggerError, RefoldError
+from .._types.evidence import NOT_REACHED, Cut, Evidence
+from .._types.values import Delivery, Receipt, Trigger
+from .._wire.flight import Flight
+from .._wire.loops import is_cancellation
+from .._wire.observed import NEVER_SENT
+from ..policies.budget import RetryBudget
+from ..policies.verdict import ACCEPTED_VERDICT, Classifier, FailureKind, Verdict, judge
+from .attempt import Attempt
+from .call import Call, CallState
+from .results import build_error, build_receipt, name_call
+from .usercode import call_async, call_logged
+
+if TYPE_CHECKING:
+    from .._api.address import Address
+    from .._wire.pool import Pool
+    from ..limiters import PriorityRateLimiter
+    from .credentials import Credential
+    from .lifecycle import Lifecycle
+    from .settings import Settings
+
+logger = logging.getLogger("refold_async")
+
+MAX_UNCOUNTED_THROTTLES = 20
+"""How often a patient call may be asked to slow down, without that counting as one of its attempts."""
+
+
+class Sender:
+    """Sends the triggers of a client, or of a view of it, with one set of settings.
+
+    :param life: what the client and its views share.
+    :param limiter: paces the writes; None for no limit.
+    :param budget: limits retries, for the client and its views together.
+    :param sleep: waits that many seconds, between two attempts.
+    :param jitter: returns numbers in [0, 1).
+    """
+
+    def __init__(
+        self,
+        life: Lifecycle,
+        credential: Credential,
+        address: Address,
+        settings: Settings,
+        limiter: PriorityRateLimiter | None,
+        budget: RetryBudget,
+        *,
+        sleep: Callable[[float], Awaitable[None]] | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.life = life
+        self.credential = credential
+        self.address = address
+        self.settings = settings
+        self.limiter = limiter
+        self.budget = budget
+        self.encoder = TriggerEncoder(
+            address,
+            credential,
+            extra_headers=settings.extra_headers,
+            idempotency=settings.idempotency,
+            encoder=settings.json_encoder,
+            tag=settings.tag,
+            tag_field=settings.tag_field,
+        )
+        self._sleep = sleep
+        self._jitter = jitter
+        self._hooks = settings.hooks
+        self._window = None if settings.idempotency is None else settings.idempotency.retry_within
+        self._conflict_is_duplicate = settings.idempotency is not None and settings.idempotency.conflict == "duplicate"
+        # What a call may need that cannot be done in the callback that frees its slot.
+        self._needs_preparation = credential.rotates or settings.before_send is not None
+
+    def with_settings(self, settings: Settings, limiter: PriorityRateLimiter | None) -> Sender:
+        """Return a sender for a view: other settings, and perhaps another limiter; the rest is shared."""
+        return Sender(
+            self.life, self.credential, self.address, settings, limiter, self.budget,
+            sleep=self._sleep, jitter=self._jitter,
+        )  # fmt: skip
+
+    def new_call(self, trigger: Trigger, *, is_patient: bool = False) -> Call:
+        """Begin a call for a trigger.
+
+        :param is_patient: its deadline does not run while it waits for the rate limit, as in batches.
+        """
+        settings = self.settings
+        call = Call(
+            trigger.slug,
+            trigger.event,
+            trigger.payload,
+            trigger.linked_account_id,
+            trigger.config_id,
+            trigger.instance_tag,
+            trigger.idempotency_key,
+            settings.timeout,
+            settings.retry,
+        )
+        call.trigger = trigger
+        call.first_sent_at = trigger.first_sent_at
+        call.is_patient = is_patient
+        return call
+
+    def encode(self, call: Call) -> EncodedRequest:
+        """Check what is to be sent, and turn it into a request.
+
+        :raises InvalidTriggerError: for what could not be sent.
+        :raises CallbackError: for code of the caller's own that raised.
+        """
+        account, config = self.settings.account(call.linked_account_id, call.config_id)
+        try:
+            return self.encoder.encode(
+                call.slug, call.event, call.payload, account, config, call.instance_tag, call.idempotency_key
+            )
+        except RefoldError:
+            raise
+        except BaseException as error:  # an encoder, a mapping or a string of the caller's own class
+            # Nothing is awaited here, so that a cancellation is their own.
+            if not isinstance(error, Exception) and not is_cancellation(error):
+                raise
+            raise CallbackError(f"encoding the trigger raised {type(error).__name__}; nothing was sent") from error
+
+    async def send(self, call: Call, deadline: float | None) -> Receipt:
+        """Send the trigger. Returns its receipt once it was accepted.
+
+        :param deadline: seconds for all of it; None for no limit.
+        :raises RefoldError: with the verdict, when it was not.
+        """
+        life = self.life
+        refused: RefoldError | None = None
+        try:
+            life.check()
+            call.started = life.clock.now()
+            call.set_time(deadline, call.started)
+            call.request = self.encode(call)
+            if call.first_sent_at is not None:
+                self._continue_window(call)
+        except RefoldError as error:
+            refused = error
+        if refused is not None:
+            name_call(refused, call)
+            self._finish(call, refused.delivery or Delivery.NOT_SENT, None, refused)
+            raise refused
+        life.calls.add(call)
+        self.budget.record_call()
+        try:
+            accepted = await self._try_until_decided(call)
+        except BaseException:  # cancelled: the hooks are told the verdict, and it is raised again as it came
+            self._abandon(call)
+            call.state = CallState.DONE
+            life.finished(call)
+            self._finish(call, call.delivery, None, None)
+            raise
+        call.state = CallState.DONE
+        life.finished(call)
+        if not accepted:
+            via = None if call.last.status is not None else life.proxy()
+            failure = build_error(call, self.address.host, self.credential, via=via)
+            self._finish(call, call.delivery, None, failure)
+            raise failure
+        elapsed = life.clock.now() - call.started
+        receipt = build_receipt(call, call.last, call.document, self.address.host, elapsed, self.credential)
+        if self._hooks:
+            self._finish(call, Delivery.ACCEPTED, receipt, None)
+        return receipt
+
+    def _continue_window(self, call: Call) -> None:
+        """Let the declared window run from the first attempt ever, which another process may have made.
+
+        :raises InvalidTriggerError: when too little of it is left.
+        """
+        first = call.first_sent_at
+        if not isinstance(first, datetime) or first.utcoffset() is None:
+            raise InvalidTriggerError(f"first_sent_at must be a datetime with a time zone, or None, not {first!r}")
+        if self._window is None or call.request is None or call.request.key is None:
+            return
+        left = self._window - (datetime.now(UTC) - first).total_seconds()
+        if left <= 0:
+            raise InvalidTriggerError(
+                "the idempotency window since first_sent_at has passed, so Refold may not drop a repeat any more; "
+                "nothing was sent now, and the event may have fired before: look in Refold",
+                delivery=Delivery.AMBIGUOUS,
+            )
+        call.cap_deadline(call.started + left)
+
+    # The loop.
+
+    async def _try_until_decided(self, call: Call) -> bool:
+        """Try until it is accepted, or may not be tried again. Returns whether it was accepted."""
+        while True:
+            call.attempt += 1
+            call.is_judged = False
+            began = self.life.clock.now() if self._hooks else 0.0
+            if self._hooks:
+                self._hooks.attempt_started(call)
+            evidence = await self._attempt(call)
+            verdict = self._judge(call, evidence)
+            if verdict is ACCEPTED_VERDICT and not self._hooks and not logger.isEnabledFor(logging.DEBUG):
+                return True
+            if evidence.status == 429:
+                await self._throttled(call, verdict)
+            self._report(call, evidence, verdict, began)
+            if verdict.delivery is Delivery.ACCEPTED:
+                return True
+            delay = self._delay(call, verdict)
+            if delay is None or not await self._back_off(call, delay, verdict):
+                return False
+
+    async def _attempt(self, call: Call) -> Evidence:
+        """Make one attempt: at once if all is at hand, else in steps. Returns its evidence."""
+        life = self.life
+        if not self._needs_preparation and call.before_send is None and call.interrupted is None:
+            pool = life.own_pool()
+            if pool is not None:
+                slots = life.slots
+                future: asyncio.Future[Evidence | None]
+                if slots is None or slots.try_acquire():
+                    call.slots = slots
+                    flight = self._launch(call, pool, None)
+                    if flight is None:
+                        return await Attempt(self, call).run()
+                    launched: Evidence = await flight.future
+                    return launched
+                future = pool.loop.create_future()
+                call.queue(slots, future, self._launch_queued)
+                assert life.timer is not None
+                life.timer.timed.add(call)
+                if call.until != _NEVER:
+                    life.timer.note(call.until)
+                try:
+                    evidence = await future
+                finally:
+                    life.timer.timed.discard(call)
+                if evidence is not None:
+                    return evidence
+        return await Attempt(self, call).run()
+
+    def _launch_queued(self, call: Call) -> None:
+        """Send a call that has just been handed a slot, or wake it to prepare what cannot be done here."""
+        future = call.future
+        assert future is not None
+        pool = self.life.own_pool()
+        if pool is None or self._launch(call, pool, future) is None:
+            future.set_result(None)
+
+    def _launch(self, call: Call, pool: Pool, future: asyncio.Future[Any] | None) -> Flight | None:
+        """Write the request of a call that holds a slot, if a grant and a connection are at hand."""
+        life = self.life
+        grant = None
+        if self.limiter is not None:
+            grant = self.limiter.try_reserve()
+            if grant is None:
+                return None
+        connection = pool.take_idle(life.origin)
+        if connection is None:
+            if grant is not None:
+                grant.dropped()
+            return None
+        now = life.clock.now()
+        self.mark_sent(call, now)
+        timer, request = life.timer, call.request
+        assert timer is not None and request is not None  # noqa: PT018 - both narrow a type
+        flight = Flight(future or pool.loop.create_future(), timer, call.timeout, call.deadline, call)
+        call.exchange = flight
+        call.state = CallState.ON_WIRE
+        try:
+            flight.launch(connection, request, now)
+        except httpx.WriteError:  # it had just been closed; nothing was written
+            call.exchange = None
+            call.state = CallState.PREPARING
+            if grant is not None:
+                grant.dropped()
+            return None
+        if grant is not None:
+            grant.sent()
+        return flight
+
+    def mark_sent(self, call: Call, now: float) -> None:
+        """Note that a request is about to be written: the deadline runs from now, and so does the window.
+
+        :param now: loop time.
+        """
+        if call.is_patient:
+            call.resume_deadline(now)
+        if call.first_sent is None:
+            call.first_sent = time.time()
+            if self._window is not None:
+                call.cap_deadline(now + self._window)
+
+    def _abandon(self, call: Call) -> None:
+        """Leave nothing behind of a call that was cancelled, and judge it by what is known."""
+        evidence = NOT_REACHED
+        if call.state is CallState.QUEUED:
+            call.leave_queue()
+        elif call.state is CallState.ON_WIRE and call.exchange is not None:
+            evidence = call.exchange.abandon(Cut.CANCELLED)
+        elif call.state is CallState.BACKING_OFF or call.is_judged:
+            call.release_slot()
+            return
+        call.release_slot()
+        self._judge(call, evidence)
+
+    # The verdict.
+
+    def _judge(self, call: Call, evidence: Evidence) -> Verdict:
+        """Judge an attempt, and keep the verdict."""
+        call.document = None
+        policy = call.policy
+        classify = None if policy is None or policy.classify is None else _guarded(policy.classify)
+        earlier = [self._judge_one(call, leg, classify) for leg in evidence.earlier] if evidence.earlier else []
+        verdict = self._judge_one(call, evidence, classify)
+        call.record(evidence, verdict, earlier)
+        breaker = self.settings.circuit_breaker
+        if breaker is not None and evidence.reached:
+            self._tell_breaker(evidence, verdict)
+        return verdict
+
+    def _judge_one(self, call: Call, evidence: Evidence, classify: Classifier | None) -> Verdict:
+        return judge(
+            evidence,
+            is_refold=call.is_refold,
+            key_may_be_used=call.may_have_used_key(),
+            conflict_is_duplicate=self._conflict_is_duplicate,
+            never_sent=NEVER_SENT,
+            classify=classify,
+            now=time.time,
+        )
+
+    def _tell_breaker(self, evidence: Evidence, verdict: Verdict) -> None:
+        from ..policies.circuit import is_outage
+
+        breaker = self.settings.circuit_breaker
+        assert breaker is not None
+        is_refold = verdict.kind is not FailureKind.NOT_REFOLD
+        if evidence.cut is not None and evidence.status is None:
+            return  # ended from here: it says nothing of Refold
+        if not is_outage(status_code=evidence.status, is_refold=is_refold):
+            breaker.record_answer()
+        elif breaker.record_outage():
+            logger.warning("Refold cannot be reached: the circuit breaker opens, and calls wait or end at once")
+
+    def _delay(self, call: Call, verdict: Verdict) -> float | None:
+        """Return the seconds to wait before the next attempt; None to give up."""
+        policy = call.policy
+        if verdict.kind is None or policy is None or call.interrupted is not None:
+            return None
+        if isinstance(call.last.error, RefoldError):
+            return None
+        now = self.life.clock.now()
+        is_paused = call.last.status == 429  # with the limiter, where there is one
+        if verdict.kind is FailureKind.THROTTLED:
+            call.pause_deadline(now)  # it is a pause that is waited out
+        delay = policy.decide(
+            verdict,
+            attempt=call.attempt,
+            is_deduplicated=self._window is not None,
+            remaining=None if call.deadline == _NEVER else call.deadline - now,
+            random=self._jitter,
+            uncounted_attempts=min(MAX_UNCOUNTED_THROTTLES, call.throttled) if call.is_patient else 0,
+        )
+        if delay is None or is_paused or self.budget.try_spend():
+            return delay
+        logger.info("call %s: the retry budget is spent; attempt %d is the last", call.id, call.attempt)
+        return None
+
+    async def _back_off(self, call: Call, delay: float, verdict: Verdict) -> bool:
+        """Wait before the next attempt. Returns False if the call was ended meanwhile."""
+        if self._hooks:
+            self._hooks.retry_scheduled(call, verdict, delay)
+        logger.info(
+            "call %s (%s, %r): attempt %d ended %s; trying again in %.2f s",
+            call.id, call.slug, call.event, call.attempt, verdict.delivery, delay,
+        )  # fmt: skip
+        call.move(CallState.BACKING_OFF)
+        sleep = self._sleep
+        if sleep is None:
+            import anyio
+
+            sleep = anyio.sleep
+        with self.life.scope_of(call):
+            await sleep(delay)
+        return call.interrupted is None
+
+    async def _throttled(self, call: Call, verdict: Verdict) -> None:
+        """Tell the limiter of a 429, then return the slot. A limiter that fails changes nothing."""
+        limiter = self.limiter
+        try:
+            if limiter is not None:
+                logger.info("call %s: 429 (Retry-After: %s); the rate limiter pauses", call.id, verdict.retry_after)
+                with self.life.scope_of(call):
+                    await call_async("the rate limiter's throttled()", limiter.throttled, verdict.retry_after)
+        except RefoldError as error:
+            logger.warning("%s; the call goes on", error.message, exc_info=error)
+        finally:
+            call.release_slot()
+        if self._hooks and limiter is not None:
+            self._hooks.rate_limit_paused(call, verdict.retry_after)
+
+    # Telling.
+
+    def _report(self, call: Call, evidence: Evidence, verdict: Verdict, began: float) -> None:
+        if not (self._hooks or logger.isEnabledFor(logging.DEBUG)):
+            return
+        elapsed = self.life.clock.now() - began if began else 0.0
+        logger.debug(
+            "call %s (%s, %r): attempt %d: %s (%r)",
+            call.id, call.slug, call.event, call.attempt, verdict.delivery, evidence,
+        )  # fmt: skip
+        if self._hooks:
+            self._hooks.attempt_finished(call, evidence, verdict, elapsed)
+
+    def _finish(self, call: Call, delivery: Delivery, receipt: Receipt | None, error: RefoldError | None) -> None:
+        if error is not None:
+            logger.warning(
+                "call %s (%s, %r): gave up after %d attempt%s: %s (%s)",
+                call.id, call.slug, call.event, call.tried, "" if call.tried == 1 else "s",
+                type(error).__name__, delivery,
+            )  # fmt: skip
+        if self._hooks:
+            elapsed = self.life.clock.now() - call.started if call.started else 0.0
+            self._hooks.call_finished(call, delivery, elapsed, receipt, error)
+
+
+_NEVER = float("inf")
+
+
+def _guarded(classify: Classifier) -> Classifier:
+    """Make a user's classifier safe: what it raises or returns amiss is logged, and the default holds."""
+
+    def guarded(status: int, headers: Any) -> Delivery | None:
+        override = call_logged("classify", classify, status, headers)
+        if override is None or isinstance(override, Delivery):
+            return override
+        logger.warning("classify returned %r, which is not a Delivery; the default holds", override)
+        return None
+
+    return guarded

@@ -1,0 +1,48 @@
+"""Which event loop is running, on asyncio and trio."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+
+
+def on_asyncio() -> bool:
+    """Whether an asyncio task is running, and not one of trio's."""
+    try:
+        return asyncio.current_task() is not None
+    except RuntimeError:
+        return False
+
+
+def running_loop() -> object:
+    """Return what stands for the running event loop: asyncio's loop, or trio's token.
+
+    :raises RuntimeError: where none is running.
+    """
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        trio = sys.modules.get("trio")
+        if trio is None:
+            raise
+        return trio.lowlevel.current_trio_token()
+
+
+def is_loop_closed(loop: Any) -> bool:
+    """Whether a loop that `running_loop` returned has ended."""
+    if isinstance(loop, asyncio.AbstractEventLoop):
+        return loop.is_closed()
+    try:
+        loop.run_sync_soon(lambda: None)
+    except sys.modules["trio"].RunFinishedError:
+        return True
+    return False
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Whether an exception is a cancellation of asyncio's or trio's."""
+    if isinstance(error, asyncio.CancelledError):
+        return True
+    trio = sys.modules.get("trio")
+    return trio is not None and isinstance(error, trio.Cancelled)

@@ -1,0 +1,85 @@
+"""One timer for everything on an event loop that may take too long."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import math
+from typing import Protocol
+
+LATE = 0.05
+"""Seconds by which a timer may go off late before the process is taken to have been stopped meanwhile."""
+
+SECOND_LOOK = 0.05
+"""Seconds after such a late timer in which the event loop reads what its sockets hold by now."""
+
+
+NO_CONTEXT = contextvars.Context()
+"""For callbacks that outlive the request which causes them: they must not hold on to its context variables."""
+
+
+class Timed(Protocol):
+    """Something with a time limit.
+
+    :ivar until: loop time at which `expire` is to be called; inf for never.
+    """
+
+    until: float
+
+    def expire(self, now: float) -> None:
+        """End it, or move `until`; it is asked again when that has passed."""
+        ...
+
+
+class LoopTimer:
+    """Watches the time limits of many things with a single timer of the event loop.
+
+    Nearly all of them end long before their limit, and a timer for each would cost more than the rest of their
+    bookkeeping. So there is one, set for the earliest limit that was known when it was set. When it goes off, what is
+    past its limit is ended, and the timer is set again.
+
+    A timer that goes off late says nothing about the network: the process may have been stopped (Ctrl-Z, a paused
+    container), and the responses may be in the sockets. So the loop reads those first.
+
+    :ivar timed: what is watched. Add to it and call `note`; discard from it when done.
+    """
+
+    __slots__ = ("_due", "_handle", "loop", "timed")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.timed: set[Timed] = set()
+        self._handle: asyncio.TimerHandle | None = None
+        self._due = math.inf
+
+    def note(self, until: float) -> None:
+        """Make sure that the timer goes off by then."""
+        if until < self._due:
+            self._set(until)
+
+    def _set(self, at: float) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        self._due = at
+        self._handle = self.loop.call_at(at, self._look, at, context=NO_CONTEXT)
+
+    def _look(self, due: float) -> None:
+        self._handle = None
+        self._due = math.inf
+        now = self.loop.time()
+        if now - due > LATE:
+            self._set(now + SECOND_LOOK)
+            return
+        for timed in sorted((timed for timed in self.timed if timed.until <= now), key=lambda timed: timed.until):
+            if timed in self.timed:  # unless ending one of the others has ended it
+                timed.expire(now)
+        earliest = min((timed.until for timed in self.timed), default=math.inf)
+        if earliest != math.inf:
+            self.note(max(earliest, now))
+
+    def close(self) -> None:
+        """Stop the timer."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+            self._due = math.inf

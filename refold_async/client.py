@@ -1,0 +1,378 @@
+"""The client: what a user holds."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, Unpack
+
+import httpx
+
+from ._api.address import find_address
+from ._core.call import Call
+from ._core.credentials import Secret
+from ._core.lifecycle import Lifecycle
+from ._core.sender import Sender
+from ._core.settings import (
+    BeforeSend,
+    Options,
+    Settings,
+    TimeoutTypes,
+    find_credential,
+    first_settings,
+    to_before_send,
+    to_deadline,
+    to_retry,
+    to_timeouts,
+)
+from ._types.errors import AuthenticationError, ConfigurationError
+from ._types.results import BatchResult, Outcome
+from ._types.values import UNSET, RateLimit, Receipt, Trigger, Unset
+from ._wire.connect import Target
+from ._wire.session import plan_session
+from ._wire.tls import check_verify
+from .limiters import MemoryRateLimiter, PriorityRateLimiter, adapt
+from .policies.budget import RetryBudget
+from .policies.pacing import LONGEST_PAUSE
+from .policies.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from ._batch.options import Source
+
+
+_STOP_ON: Final[tuple[type[BaseException], ...]] = (AuthenticationError,)
+
+
+class RefoldClient:
+    """Fires events into Refold over one pooled session, and tells of every call whether the event may have fired.
+
+    Use it as an async context manager, or call `aclose`. It belongs to the event loop it is first used on. Settings
+    not given come from `REFOLD_API_KEY`, `REFOLD_SESSION_TOKEN`, `REFOLD_BASE_URL`, `REFOLD_LINKED_ACCOUNT_ID` and
+    `REFOLD_CONFIG_ID`. Everywhere, None means "off" or "no limit".
+
+    :param api_key: the organisation's key, or a callable, sync or async, that returns it before each attempt.
+    :param session_token: a linked account's token, or such a callable; give one of the two.
+    :param base_url: where Refold is; a path prefix is kept. `https://app.refold.ai` by default.
+    :param max_connections: how many requests may be in flight; the others wait in order. 50.
+    :param verify: how to check the server's certificate: True, an `ssl.SSLContext`, or the path of a CA file.
+    :param proxy: a proxy to go through; None for none. Left out, those of the environment are used.
+    :param http_client: an `httpx.AsyncClient` to send through; it is never closed here, and its proxies, hooks and
+        auth hold. One that re-sends requests by itself voids the verdicts.
+    :param transport: an `httpx.AsyncBaseTransport` to use as the wire, below the policies; or "httpx" for the stock
+        one in place of `PoolTransport`, as `REFOLD_TRANSPORT=httpx` does too.
+    :param linked_account_id: the end customer that calls are for, unless they name another.
+    :param config_id: that customer's configuration; Refold falls back to the account.
+    :param timeout: per attempt: seconds, or an `httpx.Timeout`. Connect 5, write 5, read 10, pool 5.
+    :param deadline: seconds for a whole call: queueing, attempts and the waits between them. 30.
+    :param retry: when to try again. See `RetryPolicy`.
+    :param rate_limit: how fast to go: 20 a second and a burst of 5, as Refold documents. A `RateLimiter` may be
+        shared with other clients.
+    :param idempotency: a declaration that the customer's workflows drop repeats. See `Idempotency`.
+    :param extra_headers: further header fields for each request.
+    :param json_encoder: turns the body, a dict, into JSON bytes, in place of the standard library.
+    :param hooks: callables that are passed each event of `refold_async.hooks`.
+    :param before_send: is passed a `Sending` before each attempt, once its slot is granted and before its first byte.
+        What it raises ends the call, and nothing was sent.
+    :param circuit_breaker: stops sending while Refold cannot be reached. See `CircuitBreaker`.
+    :param tag: mint an unguessable token for each trigger, and send it as its `instance_tag`, unless it has one.
+    :param tag_field: also put the token into this field of the payload.
+    :raises ConfigurationError: for settings that make no sense together; the message names the cure.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: Secret | None = None,
+        session_token: Secret | None = None,
+        base_url: str | httpx.URL | None = None,
+        max_connections: int | None = 50,
+        verify: bool | str | ssl.SSLContext = True,
+        proxy: str | httpx.URL | httpx.Proxy | None | Unset = UNSET,
+        http_client: httpx.AsyncClient | None = None,
+        transport: httpx.AsyncBaseTransport | str | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        credential = find_credential(api_key, session_token)
+        del api_key, session_token  # a traceback that prints local variables would show them
+        address = find_address(base_url)
+        settings = first_settings(options)
+        if max_connections is not None and (
+            isinstance(max_connections, bool) or not isinstance(max_connections, int) or max_connections < 1
+        ):
+            raise ConfigurationError(
+                f"max_connections must be 1 or more, or None for no limit, not {max_connections!r}"
+            )
+        plan = plan_session(
+            http_client=http_client,
+            transport=transport,
+            verify=check_verify(verify),
+            proxy=None if isinstance(proxy, Unset) else proxy,
+            trust_env=isinstance(proxy, Unset),
+            base_url=address.url,
+            max_connections=max_connections,
+        )
+        life = Lifecycle(plan, Target(address.name.strip("[]"), address.port, address.is_tls), max_connections)
+        self._sender = Sender(life, credential, address, settings, _limiter_of(settings), RetryBudget())
+        self._is_view = False
+
+    async def trigger(
+        self,
+        slug: str,
+        event: str,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        linked_account_id: str | None = None,
+        config_id: str | None = None,
+        instance_tag: str | None = None,
+        idempotency_key: str | None = None,
+        first_sent_at: datetime | None = None,
+        timeout: TimeoutTypes | Unset = UNSET,
+        deadline: float | None | Unset = UNSET,
+        retry: RetryPolicy | None | Unset = UNSET,
+        before_send: BeforeSend | None = None,
+    ) -> Receipt:
+        """Fire one event and wait until Refold has taken it; its workflows run afterwards.
+
+        :param slug: the application's slug, such as `pipedrive`.
+        :param event: the event's name, spelled as in the Refold console.
+        :param payload: a JSON object; None leaves it out.
+        :param linked_account_id: another end customer than the client's; the client's `config_id` does not come along.
+        :param config_id: that customer's configuration.
+        :param instance_tag: a label for the execution in Refold.
+        :param idempotency_key: the key by which Refold may drop repeats; minted where a window is declared.
+        :param first_sent_at: when the first attempt with this key was made, by whatever process: the declared window
+            runs from then.
+        :param timeout: seconds per attempt, or an `httpx.Timeout`; None for no limit; the client's if left out.
+        :param deadline: seconds for the whole call; None for no limit; the client's if left out.
+        :param retry: None to try once; the client's if left out.
+        :param before_send: is passed a `Sending` before each attempt, after the client's own.
+        :raises InvalidTriggerError: before anything is sent, for what could not be sent.
+        :raises APIError: when Refold answered no; its subclasses name the status.
+        :raises RefoldConnectionError: when the connection failed, `RefoldTimeoutError` when an attempt timed out.
+        :raises DeadlineExceededError: when the deadline passed, `PacingTimeoutError` when the rate limit would pass it.
+        :raises CallbackError: for a callable of your own that failed before anything was sent.
+        :raises UnexpectedResponseError: for a success that is not Refold's.
+        :raises ClientClosedError: when the client is closed. Every error's `.delivery` tells what is known.
+        """
+        sender = self._sender
+        settings = sender.settings
+        call = Call(
+            slug,
+            event,
+            payload,
+            linked_account_id,
+            config_id,
+            instance_tag,
+            idempotency_key,
+            settings.timeout if timeout is UNSET else to_timeouts(timeout),
+            settings.retry if retry is UNSET else to_retry(retry),
+        )
+        if before_send is not None:
+            call.before_send = to_before_send(before_send)
+        call.first_sent_at = first_sent_at
+        return await sender.send(call, settings.deadline if deadline is UNSET else to_deadline(deadline))
+
+    def check(self, trigger: Trigger) -> None:
+        """Raise what sending this trigger would raise before anything is sent; do nothing if it can be sent.
+
+        :raises InvalidTriggerError: for what could not be sent.
+        """
+        if not isinstance(trigger, Trigger):
+            raise ConfigurationError(f"check() takes a Trigger, not {type(trigger).__name__}")
+        self._sender.encode(self._sender.new_call(trigger))
+
+    def preview(self, trigger: Trigger) -> dict[str, Any]:
+        """Return the request that a trigger would be, as values for `json.dumps`, without the credential.
+
+        :raises InvalidTriggerError: for what could not be sent.
+        """
+        request = self._sender.encode(self._sender.new_call(trigger))
+        pairs = request.header_pairs(with_credential=False)
+        headers = {name.decode(): value.decode("latin-1") for name, value in pairs}
+        body = request.body.decode("utf-8", "replace")
+        return {"method": request.method, "url": str(request.url), "headers": headers, "body": body}
+
+    async def trigger_many(
+        self,
+        triggers: Source,
+        *,
+        max_concurrency: int = 20,
+        on_outcome: Callable[[Outcome], object] | None = None,
+        stop_on: tuple[type[BaseException], ...] | None = _STOP_ON,
+        on_key_failure: Literal["continue", "stop"] = "continue",
+        look_ahead: int | None = None,
+    ) -> BatchResult:
+        """Fire many events, and return their outcomes in input order, one for each input.
+
+        An item that fails raises nothing and cancels no other; see `BatchResult.raise_for_failures`. Each has the
+        client's deadline for itself, which stands still while it waits for the rate limit. Every outcome is kept: for
+        more than memory holds there is `trigger_stream`.
+
+        Cancelled, it stops pulling, waits a second for what is on the wire, tells `on_outcome` how each ended,
+        and re-raises the cancellation.
+
+        :param triggers: any iterable or async iterable of `Trigger`. A generator is closed at the end.
+        :param max_concurrency: how many are in flight at most. Rate × latency of them use the rate limit to the full.
+        :param on_outcome: is called with each outcome as it completes, and however the batch ends.
+        :param stop_on: errors after which nothing more is sent: what is in flight finishes, and the rest of the input
+            is drained into outcomes that were not sent (`NotAttemptedError`). None for none. A closed client stops
+            it likewise.
+        :param on_key_failure: "stop" gives up a key's later items after one was not accepted.
+        :param look_ahead: how many items may be pulled ahead of those in flight, to find ones whose `ordering_key` is
+            free. It counts once there are keys; None for 4 × `max_concurrency`.
+        :raises BatchInterruptedError: when `triggers` raised; every outcome so far is in its `.result`.
+        :raises ConfigurationError: for an option that makes no sense.
+        :raises ClientClosedError: when the client is closed already.
+        """
+        from ._batch.options import BatchOptions
+        from ._batch.stream import send_all
+
+        options = BatchOptions(
+            max_concurrency=max_concurrency,
+            on_outcome=on_outcome,
+            stop_on=stop_on,
+            on_key_failure=on_key_failure,
+            look_ahead=look_ahead,
+        )
+        return await send_all(self._sender, triggers, options)
+
+    def trigger_stream(
+        self,
+        triggers: Source,
+        *,
+        max_concurrency: int = 20,
+        on_outcome: Callable[[Outcome], object] | None = None,
+        stop_on: tuple[type[BaseException], ...] | None = _STOP_ON,
+        on_key_failure: Literal["continue", "stop"] = "continue",
+        look_ahead: int | None = None,
+        ordered: bool = False,
+    ) -> AbstractAsyncContextManager[AsyncIterator[Outcome]]:
+        """Fire events from a source of any length, and yield their outcomes as they complete.
+
+        Use it as `async with client.trigger_stream(rows) as outcomes:` and `async for outcome in outcomes:`. An item is
+        pulled only when there is room, and there is room only when an outcome was taken: at most `max_concurrency`
+        (plus `look_ahead`, once there are ordering keys) are held, however slow the consumer.
+
+        Leaving the block early, or an error in `stop_on`, stops the pulling. What is on the wire gets 5 s to finish,
+        or 1 s when the caller is cancelled, and `on_outcome` is told of each. What is raised in the block comes out
+        as it was.
+
+        :param triggers: any iterable or async iterable of `Trigger`. A generator is closed at the end.
+        :param max_concurrency: how many are in flight at most. Rate × latency of them use the rate limit to the full.
+        :param on_outcome: is called with each outcome as it completes, and however the stream ends.
+        :param stop_on: errors after which nothing more is pulled or sent; what is in flight finishes. None for none.
+        :param on_key_failure: "stop" gives up a key's later items after one was not accepted.
+        :param look_ahead: how many items may be pulled ahead of those in flight, once there are ordering keys.
+        :param ordered: yield the outcomes in input order; one that takes long then holds up those behind it.
+        :raises BatchInterruptedError: from the iteration, after the last outcome, when `triggers` raised; its `.result`
+            holds those that nobody had taken when it did.
+        :raises ConfigurationError: for an option that makes no sense, and for taking outcomes outside the block.
+        :raises ClientClosedError: on entering, when the client is closed already.
+        """
+        from ._batch.options import BatchOptions
+        from ._batch.stream import OutcomeStream
+
+        options = BatchOptions(
+            max_concurrency=max_concurrency,
+            on_outcome=on_outcome,
+            stop_on=stop_on,
+            on_key_failure=on_key_failure,
+            look_ahead=look_ahead,
+        )
+        return OutcomeStream(self._sender, triggers, options, ordered=ordered)
+
+    def for_account(self, linked_account_id: str, *, config_id: str | None = None) -> RefoldClient:
+        """Return a view of this client for another end customer; session, pool and limiter are shared.
+
+        Closing a view closes nothing. This client's `config_id` does not come along.
+
+        :raises ConfigurationError: for an account that no header can carry.
+        """
+        if linked_account_id is None:
+            raise ConfigurationError("for_account() needs the linked account's id")
+        return self.with_options(linked_account_id=linked_account_id, config_id=config_id)
+
+    def with_options(self, **options: Unpack[Options]) -> RefoldClient:
+        """Return a view of this client with some settings changed; session, pool and limiter are shared.
+
+        Closing a view closes nothing. A new `rate_limit` gives the view a limiter of its own.
+
+        :raises ConfigurationError: for a value that makes no sense, or a setting that views share.
+        """
+        sender = self._sender
+        settings = sender.settings.changed(options)
+        has_own_limiter = options.get("rate_limit", UNSET) is not UNSET
+        limiter = _limiter_of(settings) if has_own_limiter else sender.limiter
+        view = object.__new__(type(self))
+        view._sender = sender.with_settings(settings, limiter)
+        view._is_view = True
+        return view
+
+    @property
+    def session(self) -> httpx.AsyncClient:
+        """The `httpx.AsyncClient` that requests go through. It carries no credential of its own."""
+        return self._sender.life.session
+
+    @property
+    def linked_account_id(self) -> str | None:
+        """The end customer that calls are for, unless they name another."""
+        return self._sender.settings.linked_account_id
+
+    @property
+    def config_id(self) -> str | None:
+        """That customer's configuration."""
+        return self._sender.settings.config_id
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the client was closed; for a view, whether the client it came from was."""
+        return self._sender.life.is_closed
+
+    async def aclose(self, grace: float = 5.0) -> None:
+        """Close the client. Idempotent.
+
+        Calls that wait for a slot or between attempts end at once, with `ClientClosedError`. What is on the wire
+        may finish within `grace` seconds, and is cut off after it, with the verdict that its evidence allows. On a
+        view this does nothing.
+
+        :raises ConfigurationError: on another event loop than the client's, while that is open.
+        """
+        if not self._is_view:
+            await self._sender.life.aclose(grace)
+
+    async def __aenter__(self) -> Self:
+        self._sender.life.check()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        sender = self.__dict__.get("_sender")
+        if sender is None:
+            return f"<{type(self).__name__} that could not be made>"
+        state = "closed" if self.is_closed else "open"
+        view = " view" if self._is_view else ""
+        return f"<{type(self).__name__}{view} {sender.address.url} by {sender.credential.kind}, {state}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a RefoldClient does not pickle: it holds a credential and open connections. Make one where it is needed"
+        )
+
+
+def _limiter_of(settings: Settings) -> PriorityRateLimiter | None:
+    limit = settings.rate_limit
+    if limit is None:
+        return None
+    if isinstance(limit, RateLimit):
+        longest = None if settings.retry is None else settings.retry.max_retry_after
+        return MemoryRateLimiter(
+            limit, max_retry_after=LONGEST_PAUSE if longest is None else min(longest, LONGEST_PAUSE)
+        )
+    return adapt(limit)
