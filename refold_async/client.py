@@ -19,7 +19,6 @@ from ._core.sender import Sender
 from ._core.settings import (
     BeforeSend,
     Options,
-    Settings,
     TimeoutTypes,
     find_credential,
     first_settings,
@@ -30,13 +29,12 @@ from ._core.settings import (
 )
 from ._types.errors import AuthenticationError, ConfigurationError
 from ._types.results import BatchResult, Outcome
-from ._types.values import UNSET, RateLimit, Receipt, Trigger, Unset
+from ._types.values import UNSET, Receipt, Trigger, Unset
 from ._wire.connect import Target
 from ._wire.session import plan_session
 from ._wire.tls import check_verify
-from .limiters import MemoryRateLimiter, PriorityRateLimiter, adapt
+from .limiters import limiter_for_client
 from .policies.budget import RetryBudget
-from .policies.pacing import LONGEST_PAUSE
 from .policies.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -69,7 +67,7 @@ class RefoldClient:
     :param deadline: seconds for a whole call: queueing, attempts and the waits between them. 30.
     :param retry: when to try again. See `RetryPolicy`.
     :param rate_limit: how fast to go: 20 a second and a burst of 5, as Refold documents. A `RateLimiter` may be
-        shared with other clients.
+        shared with other clients. Left out, `REFOLD_RATE_LIMIT` may name a shared limit.
     :param idempotency: a declaration that the customer's workflows drop repeats. See `Idempotency`.
     :param extra_headers: further header fields for each request.
     :param json_encoder: turns the body, a dict, into JSON bytes, in place of the standard library.
@@ -115,7 +113,15 @@ class RefoldClient:
             max_connections=max_connections,
         )
         life = Lifecycle(plan, Target(address.name.strip("[]"), address.port, address.is_tls), max_connections)
-        self._sender = Sender(life, credential, address, settings, _limiter_of(settings), RetryBudget())
+        limiter, is_ours = limiter_for_client(
+            options.get("rate_limit", UNSET),
+            longest_pause=None if settings.retry is None else settings.retry.max_retry_after,
+            base_url=str(address.url),
+            api_key=credential.constant_key,
+        )
+        if is_ours and limiter is not None:
+            life.close_with(limiter)
+        self._sender = Sender(life, credential, address, settings, limiter, RetryBudget())
         self._is_view = False
 
     async def trigger(
@@ -304,8 +310,14 @@ class RefoldClient:
         """
         sender = self._sender
         settings = sender.settings.changed(options)
-        has_own_limiter = options.get("rate_limit", UNSET) is not UNSET
-        limiter = _limiter_of(settings) if has_own_limiter else sender.limiter
+        limiter = sender.limiter
+        if options.get("rate_limit", UNSET) is not UNSET:
+            limiter, _ = limiter_for_client(
+                settings.rate_limit,
+                longest_pause=None if settings.retry is None else settings.retry.max_retry_after,
+                base_url=str(sender.address.url),
+                api_key=sender.credential.constant_key,
+            )
         view = object.__new__(type(self))
         view._sender = sender.with_settings(settings, limiter)
         view._is_view = True
@@ -364,15 +376,3 @@ class RefoldClient:
         raise TypeError(
             "a RefoldClient does not pickle: it holds a credential and open connections. Make one where it is needed"
         )
-
-
-def _limiter_of(settings: Settings) -> PriorityRateLimiter | None:
-    limit = settings.rate_limit
-    if limit is None:
-        return None
-    if isinstance(limit, RateLimit):
-        longest = None if settings.retry is None else settings.retry.max_retry_after
-        return MemoryRateLimiter(
-            limit, max_retry_after=LONGEST_PAUSE if longest is None else min(longest, LONGEST_PAUSE)
-        )
-    return adapt(limit)

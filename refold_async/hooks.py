@@ -27,6 +27,7 @@ class AttemptStarted:
 
     :param trigger: what is sent; None for a request that fires nothing.
     :param attempt: the attempt's number in its call, from 1.
+    :param call_id: the id of the call, the same for all its events.
     """
 
     trigger: Trigger | None
@@ -44,6 +45,7 @@ class AttemptFinished:
     :param status_code: the HTTP status; None if none was seen.
     :param error: the name of the error's class; None if there was a response.
     :param elapsed: seconds from the start of the attempt to its end.
+    :param call_id: the id of the call, the same for all its events.
     """
 
     trigger: Trigger | None
@@ -63,6 +65,7 @@ class RetryScheduled:
     :param attempt: the number of the attempt that failed, from 1.
     :param delivery: the verdict of that attempt.
     :param delay: seconds until the next attempt.
+    :param call_id: the id of the call, the same for all its events.
     """
 
     trigger: Trigger | None
@@ -78,6 +81,7 @@ class RateLimitWaited:
 
     :param trigger: what is sent; None for a request that fires nothing.
     :param waited: seconds.
+    :param call_id: the id of the call, the same for all its events.
     """
 
     trigger: Trigger | None
@@ -91,6 +95,7 @@ class RateLimitPaused:
 
     :param trigger: what was sent; None for a request that fires nothing.
     :param retry_after: seconds that the server asked to wait; None if it did not say.
+    :param call_id: the id of the call, the same for all its events.
     """
 
     trigger: Trigger | None
@@ -108,6 +113,7 @@ class CallFinished:
     :param elapsed: seconds from the call to its end, waits included.
     :param receipt: the receipt, if the event was accepted.
     :param error: the error, if it was not; None for a call that was cancelled.
+    :param call_id: the id of the call, the same for all its events.
     """
 
     trigger: Trigger | None

@@ -45,6 +45,11 @@ class Credential:
             raise ConfigurationError(f"{kind} {problem}")
 
     @property
+    def constant_key(self) -> str | None:
+        """The API key, if it never changes; a shared limit is named after it."""
+        return self._last_value if self.kind == "api_key" and self._source is None else None
+
+    @property
     def rotates(self) -> bool:
         """Whether it has to be asked for before each attempt."""
         return self._source is not None

@@ -25,6 +25,7 @@ from .clock import LoopClock
 from .slots import FairSemaphore
 
 if TYPE_CHECKING:
+    from ..limiters import PriorityRateLimiter
     from ..transports.pool import PoolTransport
 
 _CLEANUP_GRACE = 2.0
@@ -72,8 +73,13 @@ class Lifecycle:
         self._idle: anyio.Event | None = None
         self._pool_transport: PoolTransport | None = None
         self._session: httpx.AsyncClient | None = None
+        self._limiter: PriorityRateLimiter | None = None
         if not plan.uses_pool:
             self._session = plan.make(self.pool_transport)  # what is wrong with it shows now
+
+    def close_with(self, limiter: PriorityRateLimiter) -> None:
+        """Close this limiter when the client is closed: it was made for the client."""
+        self._limiter = limiter
 
     # The session and the wire.
 
@@ -233,6 +239,8 @@ class Lifecycle:
                 await self._close_session()
 
     async def _close_session(self) -> None:
+        if self._limiter is not None:
+            await self._limiter.aclose()
         if not self.plan.is_owned:
             return
         try:

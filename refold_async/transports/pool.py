@@ -118,9 +118,11 @@ class PoolTransport(httpx.AsyncHTTPTransport):
     def is_untouched(self) -> bool:
         """Whether nobody has replaced what tests and tracers replace, on this transport or on its classes."""
         replaced = self.__dict__.get("handle_async_request")
-        if replaced is not None:  # a tracer that was taken off again leaves the method itself; a wrapper is no method
-            if type(replaced) is not MethodType or replaced.__func__ is not type(self).handle_async_request:
-                return False
+        # A tracer that was taken off again leaves the method itself behind; a wrapper is not a method.
+        if replaced is not None and not (
+            type(replaced) is MethodType and replaced.__func__ is type(self).handle_async_request
+        ):
+            return False
         return self._are_methods_original()
 
     def _are_methods_original(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from refold_async import ConfigurationError, RefoldClient, RefoldError
+from refold_async import CallbackError, ConfigurationError, RefoldClient, RefoldError
 from refold_async._core.credentials import Credential
 from refold_async.testing import Fault, MockRefold
 from tests.fakes.server import serving
@@ -154,7 +154,7 @@ async def test_a_credential_callable_that_fails(caplog: pytest.LogCaptureFixture
     seen = transport.requests
     for source, words in ((fail, "raised KeyError"), (lambda: "", "blank"), (lambda: f"{KEY}\n{KEY}", "pasted whole")):
         client = RefoldClient(api_key=source, linked_account_id="a", transport=transport, retry=QUICK)
-        with pytest.raises(ConfigurationError, match=words) as caught:
+        with pytest.raises((ConfigurationError, CallbackError), match=words) as caught:
             await client.trigger("slack", "E")
         assert KEY not in everything(caught.value, caplog).replace(__file__, "")
         await client.aclose()
