@@ -10,7 +10,7 @@ from . import report, wire
 from .contenders import LOOPS
 from .fleet import command as fleet
 from .results import Result
-from .run import FULL, QUICK, run, say
+from .run import FULL, PARTS, QUICK, run, say
 
 RESULT = Path("benchmarks/results/result.json")
 
@@ -29,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     )
     full = commands.add_parser("full", help="everything, in under nine minutes on a quiet machine")
     full.add_argument("--quick", action="store_true", help="fewer and shorter rounds: a look, not a result")
+    full.add_argument("--only", action="append", choices=PARTS, help="measure this part again; may be repeated")
     full.add_argument("--out", type=Path, default=RESULT, help="where the raw result is written")
     written = commands.add_parser("report", help="write a result, its charts and its tables into docs and README")
     written.add_argument("result", type=Path, nargs="?", default=RESULT)
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(path)
         return 0
     if given.command == "full":
-        print(report.blocks(run(QUICK if given.quick else FULL, given.out))["docs/benchmarks.md"])
+        print(report.blocks(run(QUICK if given.quick else FULL, given.out, given.only or ()))["docs/benchmarks.md"])
         return 0
     if given.command == "fleet":
         return fleet.run(given, say)

@@ -31,7 +31,7 @@ TEMPLATES: Final = {
 
 ![{GROWTH}](docs/benchmarks/growth.svg)
 
-{{clients}}
+{{short}}
 
 {END}""",
     "docs/benchmarks.md": f"""{START}
@@ -94,9 +94,9 @@ def _cases(first: str, cases: Mapping[str, Case], result: Result, columns: Mappi
     return _table((first, *columns), rows)
 
 
-def _median(what: str, measurement: str = "cost", scale: float = 1.0, loop: str = "asyncio") -> Column:
+def _median(what: str, measurement: str = "cost", scale: float = 1.0, loop: str = "") -> Column:
     def column(result: Result, case: Case) -> str:
-        spread = result.spread(measurement, what, **evolve(case, loop=loop).as_row())
+        spread = result.spread(measurement, what, **evolve(case, loop=loop or case.loop).as_row())
         return "–" if spread is None else figure(spread.median * scale)
 
     return column
@@ -105,7 +105,10 @@ def _median(what: str, measurement: str = "cost", scale: float = 1.0, loop: str 
 def _ratio(reference: Callable[[Case], Case]) -> Column:
     def column(result: Result, case: Case) -> str:
         spread = result.ratio("cost", "cpu_us", case.as_row(), reference(case).as_row())
-        return "–" if spread is None else f"{figure(spread.median)} ({figure(spread.low)} to {figure(spread.high)})"
+        if spread is None:
+            return "–"
+        varied = f" ({figure(spread.low)} to {figure(spread.high)})" if spread.low < spread.high else ""
+        return figure(spread.median) + varied
 
     return column
 
@@ -124,25 +127,22 @@ INSTRUCTIONS: Final = _median("instructions", "instructions", 1e-3)
 AIOHTTP: Final = _ratio(lambda case: evolve(case, contender="aiohttp"))
 
 
-def clients(result: Result) -> str:
+def clients(result: Result, *, short: bool = False) -> str:
     """Return what a call costs with each client, and what became of the events on a bad network."""
     events = max((row["events"] for row in result.of("delivery")), default=0)
-    return _cases(
-        "100 calls in flight",
-        {shown(name): Case(name) for name in (*MAIN, *OTHERS)},
-        result,
-        {
-            "CPU of a call, µs": CPU,
-            "÷ aiohttp": AIOHTTP,
-            "on uvloop, µs": _median("cpu_us", loop="uvloop"),
-            "thousand instructions": INSTRUCTIONS,
-            "calls a second": _median("rate"),
-            "p99, ms": _median("p99", scale=1e3),
-            "peak memory, MB": _median("peak_bytes", scale=1e-6),
-            f"of {events:,} events on a bad network, fired twice": _told("fired_more"),
-            "told wrongly": _told("fired_as_failure", "lost_as_success"),
-        },
-    )
+    columns = {
+        "CPU of a call, µs": CPU,
+        "÷ aiohttp": AIOHTTP,
+        "on uvloop, µs": _median("cpu_us", loop="uvloop"),
+        "calls a second": _median("rate"),
+        f"of {events:,} events on a bad network, fired twice": _told("fired_more"),
+        "told wrongly": _told("fired_as_failure", "lost_as_success"),
+    }
+    if not short:
+        columns["thousand instructions"] = INSTRUCTIONS
+        columns["p99, ms"] = _median("p99", scale=1e3)
+        columns["peak memory, MB"] = _median("peak_bytes", scale=1e-6)
+    return _cases("100 calls in flight", {shown(name): Case(name) for name in (*MAIN, *OTHERS)}, result, columns)
 
 
 def levels(result: Result) -> str:
@@ -225,6 +225,7 @@ def blocks(result: Result) -> dict[str, str]:
     fields = {
         "asked": wire.table(list(wire.verdicts(result, wire.LINES))),
         "clients": clients(result),
+        "short": clients(result, short=True),
         "levels": levels(result),
         "options": options(result),
         "batches": batches(result),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -73,8 +73,24 @@ def counted() -> list[Case]:
     return [*main, OVER_TLS, *(Case(with_option(option)) for option in OPTIONS)]
 
 
-def run(profile: Profile, out: Path) -> Result:
-    """Measure everything, and write the raw result after each part."""
+def _always(measure: Callable[[], list[Row]]) -> Callable[[Profile], list[Row]]:
+    return lambda profile: measure()
+
+
+PARTS: Final[dict[str, Callable[[Profile], list[Row]]]] = {
+    "cost": lambda profile: cost.run(cases(profile), rounds=profile.rounds, seconds=profile.seconds, say=say),
+    **{name: _always(measure) for name, measure in wire.MEASURES.items()},
+    "instructions": lambda profile: cost.instructions(counted(), say),
+    "delivery": lambda profile: delivery.run(DELIVERY, count=profile.events),
+    "pacing": lambda profile: delivery.pacing(PACING, seconds=profile.backlog),
+}
+
+
+def run(profile: Profile, out: Path, only: Collection[str] = ()) -> Result:
+    """Measure everything, and write the raw result after each part.
+
+    :param only: the names of parts that replace those of the result that is there already.
+    """
     began = time.monotonic()
     packages = [name for contender in CONTENDERS.values() for name in contender.packages]
     result = Result(
@@ -86,18 +102,16 @@ def run(profile: Profile, out: Path) -> Result:
             "rows": profile.rows,
         }
     )
-    parts: dict[str, Callable[[], list[Row]]] = {
-        "cost": lambda: cost.run(cases(profile), rounds=profile.rounds, seconds=profile.seconds, say=say),
-        **wire.MEASURES,
-        "instructions": lambda: cost.instructions(counted(), say),
-        "delivery": lambda: delivery.run(DELIVERY, count=profile.events),
-        "pacing": lambda: delivery.pacing(PACING, seconds=profile.backlog),
-    }
-    for name, measure in parts.items():
+    if only:
+        result = Result.load(out)
+    for name, measure in PARTS.items():
+        if only and name not in only:
+            continue
         started = time.monotonic()
-        result.rows[name] = measure()
+        result.rows[name] = measure(profile)
         say(f"{name}: {time.monotonic() - started:.0f} s")
-        result.facts["seconds"] = round(time.monotonic() - began)
+        if not only:
+            result.facts["seconds"] = round(time.monotonic() - began)
         result.save(out)
     for name, row in result.failures():
         say(f"failed in {name}: {failure(row)}")

@@ -79,6 +79,7 @@ def test_what_a_contender_prints_does_not_mix_with_the_answers_of_its_worker() -
         assert worker.turn(limit=20, value=3) == {"value": 3}
 
 
+@pytest.mark.timeout(300)  # fifty times slower than without callgrind
 def test_the_instructions_of_a_call_are_counted_without_the_start_of_the_process() -> None:
     counted = cost.instructions([Case("floor", level=10)])
     if not counted:
