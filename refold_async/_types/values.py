@@ -16,6 +16,7 @@ class Unset(enum.Enum):
     """The type of `UNSET`, the one sentinel that means "as the client has it"."""
 
     UNSET = "as the client has it"
+    """The only member."""
 
     def __repr__(self) -> str:
         return "UNSET"
