@@ -158,7 +158,8 @@ def _table(measured: Measured, load: Load) -> RenderableType:
     verdicts = "  ".join(f"{verdict.value} {measured.verdicts[verdict]:,}" for verdict in Delivery)
     table.add_row("verdicts", verdicts)
     if measured.errors:
-        table.add_row("errors", ", ".join(f"{name} {count:,}" for name, count in measured.errors.most_common(5)))
+        errors = measured.errors.copy()  # the client's thread goes on counting while this one draws
+        table.add_row("errors", ", ".join(f"{name} {count:,}" for name, count in errors.most_common(5)))
     table.add_row("attempts", f"{measured.attempts:,}")
     table.add_row(
         "waits", f"{measured.waits:,} of {measured.waited:,.1f} s in all, {measured.pauses:,} pauses after a 429"
