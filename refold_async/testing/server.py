@@ -188,8 +188,10 @@ class MockRefold:
         given.setdefault("proxy", None)  # none of the environment's reaches this server
         if "api_key" not in given and "session_token" not in given:
             given["api_key"] = self.api_key
-        if self._tls is not None and "http_client" not in given:
-            given.setdefault("verify", self.client_ssl_context())
+        if "http_client" not in given:
+            # Plain http needs no authorities, so none are looked for where SSL_CERT_FILE says.
+            bare = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            given.setdefault("verify", bare if self._tls is None else self.client_ssl_context())
         return RefoldClient(**given)
 
     def next(self, *faults: Fault | None, kind: Kind = "trigger") -> None:

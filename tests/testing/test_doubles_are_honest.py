@@ -176,6 +176,20 @@ async def test_the_fixtures_client_uses_no_proxy_of_the_environment(refold_serve
     assert refold_server.ledger.fired_count() == 1
 
 
+@pytest.mark.anyio
+async def test_the_mocks_client_looks_for_no_authorities_and_takes_no_settings_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, server: MockRefold
+) -> None:
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.setenv(name, "/nowhere")
+    for name in ("API_KEY", "SESSION_TOKEN", "BASE_URL", "LINKED_ACCOUNT_ID", "CONFIG_ID"):
+        monkeypatch.setenv(f"REFOLD_{name}", "http://from.the.environment")
+    async with server.client() as client:
+        await client.trigger("pipedrive", "Deal Created")
+    [entry] = server.ledger.fired
+    assert "environment" not in str(entry.headers)
+
+
 @pytest.mark.usefixtures("proxied")
 def test_the_demo_uses_no_proxy_of_the_environment() -> None:
     result = CliRunner().invoke(app, ["demo", "--events", "10", "--rate", "500", "--json"])
