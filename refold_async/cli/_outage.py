@@ -17,8 +17,11 @@ _LONGEST_HOLD: Final = 300.0
 """Seconds between two rows that go first, at most. Each may cost a row while only reads are answered."""
 
 _NOT_OF_THE_SERVICE: Final = frozenset(
-    {"CircuitOpenError", "RowHeldError", "JournalError", "WindowPassedError", "PacingTimeoutError", "ClientClosedError"}
-)
+    {
+        "CallbackError", "CircuitOpenError", "ClientClosedError", "JournalError", "PacingTimeoutError", "RowHeldError",
+        "WindowPassedError",
+    }
+)  # fmt: skip
 """Errors of attempts that never went out."""
 
 
@@ -65,8 +68,15 @@ class Outage:
             self.answered = True
             if self.breaker.record_answer():
                 self._close()
-        elif self.breaker.record_outage():
-            how = f"answered {status}" if status is not None else f"could not be reached ({spelled(str(event.error))})"
+        else:
+            self._record(f"answered {status}" if status is not None else f"could not be reached ({_reason(event)})")
+
+    def record_deadline(self) -> None:
+        """Learn from a row whose deadline passed without an answer."""
+        self._record("could not be reached (no answer within --deadline)")
+
+    def _record(self, how: str) -> None:
+        if self.breaker.record_outage():
             self.say(
                 f"{self.host} {how}, {self.breaker.failures} times in a row: pausing. The rows wait, and a read tries "
                 f"every {duration(self.breaker.probe_every)} whether it works again."
@@ -146,3 +156,7 @@ class Outage:
     def _move(self) -> None:
         self._moved.set()
         self._moved = anyio.Event()
+
+
+def _reason(event: AttemptFinished) -> str:
+    return "no answer in time" if event.error is None else spelled(event.error)

@@ -184,6 +184,8 @@ class Run:
         trigger, line = outcome.trigger, origin_of(outcome.trigger).line
         self._record(line, outcome)
         if self._outage is not None:
+            if isinstance(outcome.error, DeadlineExceededError) and outcome.attempts and self.report.stopped is None:
+                self._outage.record_deadline()
             self._outage.ended(line)
         alike = self.trials.ended(outcome)
         if self._goes_again(outcome):

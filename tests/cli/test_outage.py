@@ -121,7 +121,9 @@ class Played:
         return {line: self.run.table.state(line) for line in range(1, self.run.table.last + 1)}
 
 
-def play(service: Service, triggers: list[Trigger], journal: Journal | None = None, **options: Any) -> Played:
+def play(
+    service: Service, triggers: list[Trigger], journal: Journal | None = None, deadline: float = 30.0, **options: Any
+) -> Played:
     """Send the rows through the outage, with everything of the command but the reading of files."""
     printed = io.StringIO()
     table = Table() if journal is None else journal.table
@@ -132,7 +134,12 @@ def play(service: Service, triggers: list[Trigger], journal: Journal | None = No
 
     async def main() -> None:
         client = RefoldClient(
-            api_key="tk_1", linked_account_id="a", rate_limit=None, retry=RetryPolicy(), transport=service
+            api_key="tk_1",
+            linked_account_id="a",
+            rate_limit=None,
+            retry=RetryPolicy(),
+            deadline=deadline,
+            transport=service,
         )
         async with client:
             console = Console(file=printed, width=200)
@@ -162,6 +169,14 @@ def test_after_an_hour_without_refold_every_row_was_sent_but_what_was_in_flight(
     assert pauses == 1, played.printed
     assert "app.refold.ai answers again after" in played.printed
     assert len(played.printed.splitlines()) < 60 + len(ambiguous)
+
+
+def test_a_deadline_that_passes_before_the_read_timeout_counts_as_no_answer() -> None:
+    played = play(Service(SILENCE), [row(n) for n in range(1, 3001)], deadline=4.0)
+    ambiguous = [line for line, state in played.states().items() if state is RowState.AMBIGUOUS]
+    assert 0 < len(ambiguous) <= CONCURRENCY + 4  # those that took the places of the first four, before the fifth
+    assert sorted(played.service.fired) == sorted(set(range(1, 3001)) - set(ambiguous))
+    assert played.printed.count("pausing") == 1
 
 
 def test_reads_probe_one_at_a_time_every_five_seconds() -> None:
