@@ -6,10 +6,15 @@ from pathlib import Path
 from typing import Final
 
 MODULES: Final[dict[str, tuple[str, ...]]] = {
-    "policies/*.py": (
-        "tests/unit/policies", "tests/unit/limiters", "tests/client/test_hints.py", "tests/client/test_retries.py",
-        "tests/client/test_conflict.py", "tests/client/test_verdicts.py",
+    "policies/*.py": ("tests/unit/policies", "tests/client/test_verdicts.py"),
+    **dict.fromkeys(
+        ("policies/budget.py", "policies/retry.py", "policies/retry_after.py", "policies/verdict.py"),
+        ("tests/unit/policies/test_policies.py", "tests/unit/policies/test_decisions.py", "tests/client/test_hints.py"),
     ),
+    "policies/circuit.py": ("tests/unit/policies/test_circuit.py",),
+    "policies/fence.py": ("tests/unit/policies/test_fence.py",),
+    "policies/pacing.py": ("tests/unit/policies/test_pacing.py", "tests/unit/limiters"),
+    "policies/shared_pacing.py": ("tests/unit/policies/test_shared_pacing.py",),
     "limiters/memory.py": ("tests/unit/limiters", "tests/unit/policies", "tests/client/test_pacing.py"),
     "limiters/_queue.py": ("tests/unit/limiters",),
     "limiters/_adapt.py": ("tests/unit/limiters", "tests/client/test_code_of_the_user.py"),
