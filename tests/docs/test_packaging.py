@@ -6,8 +6,6 @@ import re
 import tomllib
 from pathlib import Path
 
-import pytest
-
 import refold_async
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +56,6 @@ def test_no_badge_and_no_link_leads_to_a_package_registry() -> None:
     assert not [page.name for page in pages if re.search(r"pypi\.org|pythonhosted", page.read_text())]
 
 
-@pytest.mark.skipif(not (ROOT / "refold_async" / "_core").exists(), reason="the core is not there yet")
 def test_the_files_that_contributing_names_are_there() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text()
     named = set(re.findall(r"`((?:[\w.-]+/)+[\w.-]*|\w+\.py)`", text))
