@@ -80,7 +80,8 @@ class SharedState:
     """What many processes have in common.
 
     What always holds: `slots` is sorted, and has all that may still be in the window; were each written up to 20 ms
-    after its time, both readings of the limit would be kept (see `Pacer`).
+    after its time, both readings of the limit would be kept (see `Pacer`). Only where the burst is smaller than what
+    falls into 20 ms besides the first, as a burst of 1, requests may come closer to each other by these 20 ms.
 
     :ivar slots: the times for which requests are granted, past and future, in microseconds.
     :ivar epoch: rises with each pause, and with each step back of the clock; slots of an earlier one are void.
