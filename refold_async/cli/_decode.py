@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from attrs import define, field
 
 from .. import ConfigurationError
-from ._input import CHUNK, InputError
+from ._input import CHUNK, Input, InputError
 
 BAD_BYTES = "\udc80"
 """Stands in the text where bytes were that the encoding does not have. No decoded text holds it."""
@@ -156,6 +156,21 @@ class Decoder:
 def _agree(chosen: str, marked: str) -> bool:
     """Whether an encoding as it was named is the one of a mark: "utf-16" leaves the order of bytes to the mark."""
     return chosen.replace("-sig", "") in (marked, marked.removesuffix("-le").removesuffix("-be"))
+
+
+def verify(source: Input) -> None:
+    """Unpack a gzip file to its end, whose checksum is the only sign that none of it is damaged; then rewind it.
+
+    Other inputs are left alone, and so is a pipe.
+
+    :raises InputError: when the file is damaged, or ends too early.
+    :raises OSError: when reading fails.
+    """
+    if source.begins_with(_GZIP):
+        gzip = _Gzip(source.read, source.name, b"")
+        while gzip.read():
+            pass
+        source.rewind()
 
 
 @define(eq=False)

@@ -173,6 +173,11 @@ def _checked(where: str, cells: list[str], delimiter: str, *, is_sure: bool) -> 
         raise InputError(f"{where}the column {twice!r} is there twice: rename or remove one")
     for name in names:
         _check_spelling(where, name)
+    if len(names) == 1 and not is_sure and any(each in names[0] for each in DELIMITERS):
+        raise InputError(
+            f"{where}it is one cell, {names[0]!r}: was each line put in quotes as a whole? Take those off; if it is "
+            "the name of the only column, say --delimiter comma"
+        )
     odd = _OTHER_DELIMITER.search(names[0]) if len(names) == 1 and not is_sure else None
     if odd is not None:
         character = odd[0][0]

@@ -74,6 +74,17 @@ class Input:
         """Whether a person types it."""
         return bool(self._raw.isatty())
 
+    def begins_with(self, prefix: bytes) -> bool:
+        """Whether these are its first bytes, as far as that can be known without reading on.
+
+        :raises OSError: when reading fails.
+        """
+        if self._start is None:
+            return False
+        head: bytes = self._raw.read(len(prefix))
+        self._raw.seek(self._start)
+        return head == prefix
+
     def read(self) -> bytes:
         """Return what is there, at most 64 KiB, and wait where there is nothing; empty at the end.
 

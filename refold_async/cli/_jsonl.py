@@ -78,7 +78,7 @@ _KEYS = frozenset(COLUMNS)
 
 def _unknown(name: str) -> str:
     close = meant(name) or next(iter(difflib.get_close_matches(name, COLUMNS, 1)), None)
-    advice = f"did you mean {close!r}?" if close else "what the event carries goes into 'payload'"
+    advice = f"did you mean {close!r}?" if close else "what the event carries goes into 'payload'."
     return f"unknown key {name!r}: {advice} The keys are {', '.join(COLUMNS)}"
 
 

@@ -11,6 +11,7 @@ from attrs import define, evolve, frozen
 
 from .. import Idempotency, Trigger
 from ..policies.fence import State, send_until
+from ._decode import verify
 from ._input import Input, InputError
 from ._journal import place_of
 from ._lines import Lines
@@ -78,6 +79,7 @@ class Source:
     offset: int = 0
     was_limited: bool = False
     _is_empty: bool = True
+    _is_verified: bool = False
 
     @property
     def repeated_headers(self) -> int:
@@ -92,6 +94,7 @@ class Source:
 
         :raises InputError: when the input has changed.
         """
+        self._verify()
         if not self._table.last:
             return
         self.input.keep()
@@ -112,6 +115,15 @@ class Source:
             self._compare_gap(before, self._table.last + 1)
         self.offset = position if start is None else start
         self.input.rewind()
+
+    def _verify(self) -> None:
+        if self._is_verified:
+            return
+        self._is_verified = True
+        try:
+            verify(self.input)
+        except OSError as error:
+            raise InputError(f"reading {self.input.name} failed: {error.strerror}") from error
 
     def _compare_gap(self, before: int, line: int) -> None:
         if line - before > 1:
@@ -136,6 +148,7 @@ class Source:
         :param before_read: called before it may have to wait for more input.
         :raises InputError: where the input as a whole cannot be used.
         """
+        self._verify()
         lines = Lines(self.input, self._reading.encoding, before_read)
         remaining = self._reading.limit
         known = self._table.last  # from earlier runs: this one only adds to it

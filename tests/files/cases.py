@@ -149,6 +149,10 @@ def _packed() -> Iterator[Case]:
     yield Case("gzip-utf16.csv.gz", packed(SIMPLE.decode().encode("utf-16")), BOTH)
     yield Case("gzip.jsonl.gz", packed(ROW.encode()), [{"n": 1}])
     long = text("deal,name", *(f"{n},Acme {zlib.crc32(b'%d' % n)}" for n in range(200)))
+    yield Case("gzip-cut-at-end.csv.gz", packed(SIMPLE)[:-2], [], 2, "breaks off")
+    yield Case(
+        "gzip-wrong-checksum.csv.gz", packed(SIMPLE)[:-8] + bytes(4) + packed(SIMPLE)[-4:], [], 2, "damaged gzip"
+    )
     yield Case("gzip-cut.csv.gz", packed(text("deal,name"))[:-6], [], 2, "breaks off")
     yield Case("gzip-damaged.csv.gz", packed(long)[:600] + b"\0" * 50 + packed(long)[650:], [], 2, "damaged gzip")
     yield Case("gzip-in-gzip.csv.gz", packed(packed(SIMPLE)), [], 2, "compressed twice")
@@ -198,6 +202,7 @@ def _headers() -> Iterator[Case]:
     yield Case("numbered-names.csv", text("line1,line2", "Main St 5,x"), [{"line1": "Main St 5", "line2": "x"}])
     yield Case("title-line.csv", text("Export of deals", "deal,name", "1,Acme"), [], 2, "has 2 cells", dry=1)
     yield Case("empty-name.csv", text("deal,,name", "1,,Acme"), [], 2, "column 2 has no name")
+    yield Case("quoted-lines.csv", text('"deal,name"', '"1,Acme"'), [], 2, "put in quotes as a whole")
     yield Case("index-column.csv", text(",deal", "0,1"), [], 2, "column 1 has no name")
     yield Case("doubled-name.csv", text("deal,deal", "1,2"), [], 2, "is there twice")
     yield Case("doubled-after-spaces.csv", text("deal,deal ", "1,2"), [], 2, "is there twice")
