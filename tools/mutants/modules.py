@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+_WIRE: Final = ("connection", "flight", "pool", "loop_pool", "parser", "response_head", "streamed", "scope", "timer")
+
 MODULES: Final[dict[str, tuple[str, ...]]] = {
     "policies/*.py": ("tests/unit/policies", "tests/client/test_verdicts.py"),
     **dict.fromkeys(
         ("policies/budget.py", "policies/retry.py", "policies/retry_after.py", "policies/verdict.py"),
-        ("tests/unit/policies/test_policies.py", "tests/unit/policies/test_decisions.py", "tests/client/test_hints.py"),
+        ("tests/unit/policies/test_policies.py", "tests/unit/policies/test_decisions.py",
+            "tests/unit/policies/test_retry_edges.py", "tests/client/test_hints.py",),
     ),
     "policies/circuit.py": ("tests/unit/policies/test_circuit.py",),
     "policies/fence.py": ("tests/unit/policies/test_fence.py",),
@@ -29,12 +32,12 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
         "tests/batch/test_many.py", "tests/batch/test_stream.py", "tests/batch/test_ordering.py",
         "tests/batch/test_sources.py", "tests/batch/test_cancelled.py", "tests/batch/test_throttled.py",
     ),
-    "_wire/pool/*.py": (
+    **dict.fromkeys((f"_wire/{name}.py" for name in _WIRE), (
         "tests/wire/test_truth_table.py", "tests/wire/test_evidence.py", "tests/wire/test_sharing.py",
         "tests/wire/test_cancellation.py", "tests/wire/test_closing.py", "tests/wire/test_timeouts.py",
         "tests/wire/test_early_answers.py", "tests/wire/test_connecting.py", "tests/wire/test_streaming.py",
         "tests/wire/test_smuggling.py",
-    ),
+    )),
     **dict.fromkeys(
         ("cli/_recovery.py", "cli/_table.py", "cli/_journal.py"),
         (
