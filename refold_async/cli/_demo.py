@@ -60,7 +60,7 @@ class Summary:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the summary for machines."""
+        """Return the summary for machines."""
         return {
             "verdicts": {verdict.value: self.verdicts[verdict] for verdict in Delivery},
             "fired": {verdict.value: self.fired[verdict] for verdict in Delivery},

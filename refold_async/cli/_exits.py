@@ -10,6 +10,6 @@ EXIT_ACCEPTED, EXIT_FAILED, EXIT_USAGE, EXIT_AMBIGUOUS = 0, 1, 2, 3
 
 
 def stop(message: str) -> NoReturn:
-    """Say what was wrong with the usage, and leave."""
+    """Print what was wrong with the usage, and exit."""
     typer.echo(message, err=True)
     raise typer.Exit(EXIT_USAGE)

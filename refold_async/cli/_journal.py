@@ -25,7 +25,7 @@ class WindowPassedError(RefoldError):
 
 
 def place_of(idempotency: Idempotency | None) -> str:
-    """Say where the idempotency key goes, so that two runs can be compared."""
+    """Return where the idempotency key goes, so that two runs can be compared."""
     if idempotency is None:
         return "header idempotency-key"
     if idempotency.header is not None:
@@ -256,7 +256,7 @@ class Journal:
             os.fsync(self._descriptor)
 
     def close(self) -> None:
-        """Give the lock up. A journal that was made for this run, and in which nothing was written, is removed."""
+        """Release the lock. A journal that was made for this run, and in which nothing was written, is removed."""
         if self._descriptor < 0:
             return
         if self._is_new and self._is_ours and self._size == 0:

@@ -123,7 +123,7 @@ class PaceOptions:
     def make_limiter(self) -> MemoryRateLimiter | SharedRateLimiter | None:
         """Return the rate limiter, or None for no limit.
 
-        :raises ConfigurationError: for numbers that make no sense, and for a limit beside `--no-rate-limit`.
+        :raises ConfigurationError: for numbers that make no sense, and for a limit together with `--no-rate-limit`.
         """
         if self.no_rate_limit:
             if self.rate is not None or self.burst is not None:
@@ -168,7 +168,9 @@ class FailureOptions:
     ] = None
     ambiguous_to: Annotated[
         Path | None,
-        _stopping("--ambiguous-to", metavar="FILE", help="Write the rows of this run that may have fired, likewise."),
+        _stopping(
+            "--ambiguous-to", metavar="FILE", help="Write the rows of this run that may have fired, as JSON Lines."
+        ),
     ] = None
 
 

@@ -65,13 +65,13 @@ class KeyOrder:
         if later > line and not self.out_of_order:
             return Hold(
                 f"a later row of its ordering key (line {later}) fired or may have, so this one would be out of order; "
-                "--out-of-order sends it nevertheless"
+                "--out-of-order sends it"
             )
         earlier = self._first_open(digest)
         if earlier is not None and earlier < line:
             return Hold(
                 f"line {earlier} of the same ordering key was not accepted; --on-key-failure continue sends the later "
-                "rows nevertheless",
+                "rows",
                 passes=self._open_lines[earlier],
             )
         return None

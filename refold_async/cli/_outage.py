@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 import anyio
@@ -15,6 +17,8 @@ from ._words import duration, spelled
 
 _LONGEST_HOLD: Final = 300.0
 """Seconds between two rows that go first, at most. Each may cost a row while only reads are answered."""
+
+_PERMANENT_LOOKUP_ERRORS: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 _NOT_OF_THE_SERVICE: Final = frozenset(
     {
@@ -160,3 +164,18 @@ class Outage:
 
 def _reason(event: AttemptFinished) -> str:
     return "no answer in time" if event.error is None else spelled(event.error)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def is_permanent(error: BaseException) -> bool:
+    """Whether it could not connect for a reason that does not pass by itself: the host's name, or its certificate."""
+    return any(
+        isinstance(cause, ssl.SSLCertVerificationError)
+        or (isinstance(cause, socket.gaierror) and cause.errno in _PERMANENT_LOOKUP_ERRORS)
+        for cause in _chain(error)
+    )

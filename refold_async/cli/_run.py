@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import socket
-import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
 import anyio
@@ -28,12 +26,12 @@ from .. import (
 )
 from ..hooks import HookEvent, RateLimitPaused, RetryScheduled
 from ..limiters import MemoryRateLimiter, SharedRateLimiter
-from . import _core_access as access
 from ._feed import Feed
 from ._journal import Journal
 from ._leftovers import Leftovers
 from ._order import KeyOrder
-from ._outage import Outage
+from ._outage import Outage, is_permanent
+from ._probe_read import reader
 from ._progress import Progress, Status
 from ._recovery import JournalError
 from ._report import Report, StopReason
@@ -47,8 +45,6 @@ from ._words import counted, with_cause
 _DEFAULT_PAUSE: Final = 1.0
 """Seconds that a 429 pauses the limiter for when it does not say how long."""
 
-_PERMANENT_LOOKUP_ERRORS: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
-
 
 @define(eq=False, kw_only=True)
 class Run:
@@ -59,7 +55,7 @@ class Run:
 
     :param table: what is known of each row.
     :param max_failures: stop after so many rows that were rejected or are ambiguous; None for no limit.
-    :param max_outage: stop when Refold could not be reached for so many seconds; None waits for ever.
+    :param max_outage: stop when Refold could not be reached for so many seconds; None waits as long as it takes.
     :param make_feed: turns the source's rows into an async iterator.
     """
 
@@ -113,7 +109,7 @@ class Run:
         self._outage = Outage(
             CircuitBreaker(clock=anyio.current_time),
             client.session.base_url.host,
-            access.reader(client),
+            reader(client),
             progress.say,
             self._rows.changed,
             self._on_unreachable,
@@ -260,7 +256,7 @@ class Run:
         self._stop_if_it_cannot_pass(error)
 
     def _stop_if_it_cannot_pass(self, error: Exception) -> None:
-        if self._outage is not None and not self._outage.answered and _is_permanent(error):
+        if self._outage is not None and not self._outage.answered and is_permanent(error):
             self._stop("unreachable", f"{with_cause(error)}. Nothing was sent: check --base-url and --cacert")
 
     def _on_bad(self, row: BadRow) -> bool:
@@ -269,6 +265,7 @@ class Run:
             self.table.invalid(line)
         if self.skip_invalid and row.is_skippable:
             self.report.add(row.line, "invalid", row.problem)
+            self.order.failed(row.ordering_key, row.line)
             return True
         name = self.source.input.name
         self._stop(
@@ -312,18 +309,3 @@ class Run:
         if self.journal is None:
             return "Left at once: what was on the wire may have fired, and there is no journal that tells what it was."
         return f"Left at once: rows that were on the wire may have fired. {self.journal.path} has what is known."
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _is_permanent(error: BaseException) -> bool:
-    """Whether it could not connect for a reason that does not pass by itself: the host's name, or its certificate."""
-    return any(
-        isinstance(cause, ssl.SSLCertVerificationError)
-        or (isinstance(cause, socket.gaierror) and cause.errno in _PERMANENT_LOOKUP_ERRORS)
-        for cause in _chain(error)
-    )

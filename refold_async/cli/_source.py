@@ -27,12 +27,14 @@ class BadRow:
 
     :ivar line: its first line; `last` is its last one, as a quote that is never closed takes in what follows.
     :ivar is_skippable: whether it is known where the next row begins.
+    :ivar ordering_key: the one that it has, if that could be read.
     """
 
     line: int
     problem: str
     last: int
     is_skippable: bool = True
+    ordering_key: str | None = None
 
     @property
     def place(self) -> str:
@@ -172,7 +174,8 @@ class Source:
                 checked(trigger, check)
             except RowError as error:
                 self._is_empty = False
-                yield BadRow(record.line, str(error), record.last, record.is_skippable)
+                key_of_row = _ordering_key(form, record)
+                yield BadRow(record.line, str(error), record.last, record.is_skippable, key_of_row)
                 continue
             self._is_empty = False
             yield trigger
@@ -205,3 +208,13 @@ class Source:
         if until is None:
             return None
         return None if sent is None else sent.key, None if until == math.inf else until
+
+
+def _ordering_key(form: Format, record: Record) -> str | None:
+    if record.problem is not None:
+        return None
+    try:
+        key = form.fields(record).get("ordering_key")
+    except RowError:
+        return None
+    return key if isinstance(key, str) else None

@@ -110,7 +110,7 @@ class Summary:
         if counts["ambiguous"]:
             yield (
                 "What is ambiguous may have fired, and may not: look for it in Refold, under executions."
-                + (" To send it again nevertheless: --resume --resend-ambiguous." if journal is not None else "")
+                + (" To send it again: --resume --resend-ambiguous." if journal is not None else "")
             )
         for leftovers in (run.failed_to, run.ambiguous_to):
             if leftovers is not None and leftovers.failure is not None:

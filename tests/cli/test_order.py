@@ -165,3 +165,13 @@ def test_the_first_line_that_holds_is_the_one_that_is_named(steps: list[tuple[in
             assert hold.passes == (model[min(model)] == "waits")
     assert order.hold_on("other", 7) is None
     assert order.hold_on(None, 7) is None
+
+
+def test_a_bad_row_that_is_left_out_holds_back_the_rest_of_its_key(server: MockRefold, tmp_path: Path) -> None:
+    rows = [row(n, ordering_key="ab"[n % 2]) for n in range(1, 7)]
+    rows[2]["payload"] = "not an object"
+    path = write_rows(tmp_path / "rows.jsonl", rows)
+    ran = batch(server, path, "--skip-invalid", "--json")
+    assert (ran.code, sorted(fired(server))) == (1, [1, 2, 4, 6])
+    assert (ran.summary["lines"]["invalid"], ran.summary["lines"]["not_sent"]) == ([3], [5])
+    assert batch(server, path, "--skip-invalid", "--on-key-failure", "continue", "--json").summary["accepted"] == 5

@@ -1,4 +1,4 @@
-"""The one place where the command line uses what the client does not show yet."""
+"""The read that asks whether Refold works again. It carries no credential: any answer but 5xx will do."""
 
 from __future__ import annotations
 
