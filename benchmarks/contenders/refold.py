@@ -39,7 +39,7 @@ def client(target: Target, **options: Any) -> Any:
         "rate_limit": RateLimit(rate=1_000_000, burst=10_000),
     }
     if target.timeout is not None:
-        given["timeout"] = target.timeout
+        given |= {"timeout": target.timeout, "deadline": max(30.0, target.timeout)}
     return RefoldClient(**given | options)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from shutil import which
 from typing import Any, Final
 
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
 
 from ..contender import Contender, Send, Target
 from ..contenders import load, missing
@@ -28,6 +28,9 @@ LIMIT: Final = 60.0
 
 COUNTED_CALLS: Final = 200
 """So many calls are counted under callgrind. Twice as many change the result by half a percent."""
+
+PATIENCE: Final = 600.0
+"""Seconds for a call that is counted: callgrind is fifty times slower, and the machine may be busy."""
 
 Row = dict[str, Any]
 
@@ -61,6 +64,7 @@ async def _measure(
     case: Case, contender: Contender, target: Target, server_pid: int, seconds: float, counted: bool
 ) -> Row:
     if counted:
+        target = evolve(target, timeout=PATIENCE)
         async with _sending(contender, target) as send:
             await send(marked(COUNTED_CALLS, case.level + case.level // 2, os.getppid), case.level)
             return {"completed": COUNTED_CALLS}
@@ -168,5 +172,8 @@ def _count(server: Server, case: Case) -> Row:
 
 
 if __name__ == "__main__":
-    turn(**json.loads(sys.argv[1]))
+    try:
+        turn(**json.loads(sys.argv[1]))
+    except Exception as failed:  # noqa: BLE001 - whatever a contender raises is its result
+        sys.exit(described(failed))
     os._exit(0)
