@@ -19,6 +19,9 @@ from ._words import counted
 _LONGEST_BODY = 2000
 """Characters of the first event's body that are shown to people."""
 
+_USUAL_HEADERS = frozenset({"host", "accept", "accept-encoding", "user-agent", "content-type", "content-length"})
+"""Headers that are the same for all events, and that are not shown to people."""
+
 
 def check_rows(source: Source, as_sent: Callable[[Trigger], dict[str, Any]], as_json: bool) -> int:
     """Check the rows, print each bad one as it is found and the first good one, and return the exit code.
@@ -86,7 +89,8 @@ class _DryRun:
         body = request["body"]
         if len(body) > _LONGEST_BODY:
             body = f"{body[:_LONGEST_BODY]}… ({len(body):,} characters)"
-        headers = [f"{name}: {value}" for name, value in request["headers"].items()]
+        shown_headers = request["headers"].items()
+        headers = [f"{name}: {value}" for name, value in shown_headers if name.lower() not in _USUAL_HEADERS]
         shown = "".join(f"\n    {line}" for line in [f"{request['method']} {request['url']}", *headers, body])
         typer.echo(f"The first event, from line {origin.line}, as it would be sent:{shown}", err=True)
 

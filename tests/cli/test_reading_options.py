@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,27 @@ def test_a_bad_row_over_several_lines_counts_as_these_lines(server: MockRefold, 
     assert len(server.ledger.fired) == 1
     dry = batch(server, table, "--dry-run", "--json").summary
     assert (dry["rows"], dry["good"], dry["bad"][0]["last_line"]) == (3, 1, 4)
+
+
+def test_a_dry_run_shows_the_first_event_and_no_credential(server: MockRefold, tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", ["{", row(1, linked_account_id="acct_9"), row(2)])
+    shown = batch(server, rows, "--dry-run").err
+    assert "The first event, from line 2, as it would be sent:" in shown
+    assert f"    POST {server.url}/api/v2/public/event/slack\n    linked_account_id: acct_9\n" in shown
+    assert '{"event":"E","payload":{"n":1}}' in shown
+    assert server.api_key not in shown + batch(server, rows, "--dry-run", "--json").out
+    long = write_rows(tmp_path / "long.jsonl", [row(1, payload={"text": "x" * 5000})])
+    assert "x… (5," in batch(server, long, "--dry-run").err
+
+
+def test_a_packed_table_is_resumed(server: MockRefold, tmp_path: Path) -> None:
+    table, journal = tmp_path / "rows.csv.gz", tmp_path / "run.journal"
+    table.write_bytes(gzip.compress("slug;event;n\nslack;E;1\nslack;E;2\nslack;E;3\n".encode("utf-16")))
+    assert batch(server, table, "--journal", journal, "--limit", "1").code == 0
+    assert batch(server, table, "--journal", journal, "--resume").code == 0
+    assert fired(server) == {"1": 1, "2": 1, "3": 1}
+    table.write_bytes(gzip.compress(b"slug,event,n\nslack,E,1\nslack,E,2\nslack,E,3\n"))
+    assert batch(server, table, "--journal", journal, "--resume").code == 0, "how rows are packed is not what they hold"
+    table.write_bytes(gzip.compress(b"slug,event,n\nslack,E,1\nslack,E,0\nslack,E,3\n"))
+    ran = batch(server, table, "--journal", journal, "--resume")
+    assert (ran.code, "line 3 is another now" in ran.err) == (2, True)
