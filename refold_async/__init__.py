@@ -29,6 +29,7 @@ from ._types.errors import (
     WebhookPayloadError,
     WebhookSignatureError,
 )
+from ._types.outcome import AcceptedOutcome, FailedOutcome
 from ._types.results import BatchInterruptedError, BatchResult, Outcome
 from ._types.values import Delivery, Idempotency, RateLimit, Receipt, Sent, Trigger
 from ._version import __version__
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "APIError",
+    "AcceptedOutcome",
     "AuthenticationError",
     "BadRequestError",
     "BatchInterruptedError",
@@ -55,6 +57,7 @@ __all__ = [
     "ConflictError",
     "DeadlineExceededError",
     "Delivery",
+    "FailedOutcome",
     "Idempotency",
     "InvalidTriggerError",
     "NotAttemptedError",

@@ -20,6 +20,7 @@ except ImportError as error:
     raise ImportError("refold_async.otel needs OpenTelemetry: pip install 'refold-async[otel]'") from error
 
 from ._types.errors import APIError, InvalidTriggerError
+from ._types.values import Delivery
 from ._version import __version__
 from .hooks import (
     AttemptFinished,
@@ -126,16 +127,16 @@ class OpenTelemetry:
             case CallFinished():
                 self._call_finished(event)
             case RetryScheduled():
-                self._retries.add(1, {"refold.slug": _slug(event), "refold.delivery": event.delivery.value})
-                self._annotate(event, "retry", {"refold.delay": event.delay, "refold.delivery": event.delivery.value})
+                self._retries.add(1, {**_slug(event), **_verdict(event)})
+                self._annotate(event, "retry", {"refold.delay": event.delay, **_verdict(event)})
             case RateLimitWaited():
-                self._waits.record(event.waited, {"refold.slug": _slug(event)})
+                self._waits.record(event.waited, _slug(event))
                 self._annotate(event, "rate limit waited", {"refold.wait": event.waited})
                 call = self._calls.get(_identity(event))
                 if call is not None:
                     call.waited += event.waited
             case RateLimitPaused():
-                self._pauses.add(1, {"refold.slug": _slug(event)})
+                self._pauses.add(1, _slug(event))
                 asked = {} if event.retry_after is None else {"refold.retry_after": event.retry_after}
                 self._annotate(event, "rate limit paused", asked)
 
@@ -149,16 +150,16 @@ class OpenTelemetry:
         inside = trace.set_span_in_context(call.span)
         call.waited = 0.0
         if self._is_reporting_attempts():
-            attributes: dict[str, Any] = {**self._request, "refold.attempt": event.attempt}
+            attributes = {**self._request_to(event), "refold.attempt": event.attempt}
             if event.attempt > 1:
                 attributes["http.request.resend_count"] = event.attempt - 1
-            call.attempt = self._tracer.start_span("POST", inside, trace.SpanKind.CLIENT, attributes)
+            name = "HTTP" if event.trigger is None else "POST"
+            call.attempt = self._tracer.start_span(name, inside, trace.SpanKind.CLIENT, attributes)
             inside = trace.set_span_in_context(call.attempt, inside)
         call.inside, call.outside = inside, context.attach(inside)
 
     def _attempt_finished(self, event: AttemptFinished) -> None:
-        delivery = event.delivery.value
-        self._attempts.add(1, {"refold.slug": _slug(event), "refold.delivery": delivery})
+        self._attempts.add(1, {**_slug(event), **_verdict(event)})
         call = self._calls.get(_identity(event))
         if call is None:
             return
@@ -172,9 +173,9 @@ class OpenTelemetry:
         if event.error is not None or (event.status_code is not None and event.status_code >= 400):
             outcome["error.type"] = event.error or str(event.status_code)
             span.set_status(trace.Status(trace.StatusCode.ERROR))
-        span.set_attributes({**outcome, "refold.delivery": delivery})
+        span.set_attributes({**outcome, **_verdict(event)})
         span.end()
-        self._requests.record(max(event.elapsed - call.waited, 0.0), {**self._request, **outcome})
+        self._requests.record(max(event.elapsed - call.waited, 0.0), {**self._request_to(event), **outcome})
 
     def _call_finished(self, event: CallFinished) -> None:
         call = self._calls.pop(_identity(event), None)
@@ -184,11 +185,11 @@ class OpenTelemetry:
             span = call.span
             _cut_off(call, _error_type(event))
             self._active.add(-1)
-        delivery = event.delivery.value
-        attributes: dict[str, Any] = {"refold.delivery": delivery}
-        if event.receipt is None:
+        attributes: dict[str, Any] = dict(_verdict(event))
+        if event.error is not None or (event.trigger is not None and event.delivery is not Delivery.ACCEPTED):
             attributes["error.type"] = _error_type(event)
-            span.set_status(trace.Status(trace.StatusCode.ERROR, f"{_error_type(event)} ({delivery})"))
+            description = f"{_error_type(event)} ({attributes.get('refold.delivery', 'nothing to fire')})"
+            span.set_status(trace.Status(trace.StatusCode.ERROR, description))
         request_id = event.receipt.request_id if event.receipt is not None else _request_id(event)
         if request_id is not None:
             span.set_attribute("refold.request_id", request_id)
@@ -196,14 +197,21 @@ class OpenTelemetry:
         span.end()
         # A slug that was refused is of the caller's making: as an attribute it could have any number of values.
         invalid = isinstance(event.error, InvalidTriggerError)
-        self._durations.record(event.elapsed, attributes if invalid else {**attributes, "refold.slug": _slug(event)})
+        self._durations.record(event.elapsed, attributes if invalid else {**attributes, **_slug(event)})
 
     def _call_span(self, event: AttemptStarted | CallFinished, start_time: int | None) -> trace.Span:
-        slug, name = _slug(event), _text(event.trigger and event.trigger.event)
+        attributes = {"refold.call_id": event.call_id}
+        if event.trigger is None:  # a request that fires nothing
+            return self._tracer.start_span("request", attributes=attributes, start_time=start_time)
+        slug, name = _text(event.trigger.slug), _text(event.trigger.event)
         if isinstance(event, CallFinished):  # it was perhaps refused for what no exporter can encode either
             slug, name = (text.encode("utf-8", "replace").decode() for text in (slug, name))
-        attributes = {"refold.slug": slug, "refold.event": name}
+        attributes |= {"refold.slug": slug, "refold.event": name}
         return self._tracer.start_span(f"trigger {slug}".rstrip(), attributes=attributes, start_time=start_time)
+
+    def _request_to(self, event: AttemptStarted | AttemptFinished) -> dict[str, Any]:
+        """Return what the conventions require of a request. Events name no method; `_OTHER` stands for unknown ones."""
+        return self._request if event.trigger is not None else {**self._request, "http.request.method": "_OTHER"}
 
     def _annotate(self, event: HookEvent, name: str, attributes: Mapping[str, Any]) -> None:
         call = self._calls.get(_identity(event))
@@ -238,9 +246,8 @@ def inject_context(session: _Session) -> None:
 
 
 def _identity(event: HookEvent) -> object:
-    """Return what all events of one call share: its id, or, where events have none, the trigger they carry."""
-    call_id: object = getattr(event, "call_id", None)
-    return id(event.trigger) if call_id is None else call_id
+    """Return what all events of one call share: its id. Events made by hand may have none; then it is their trigger."""
+    return event.call_id or id(event.trigger)
 
 
 def _leave(call: _Call) -> None:
@@ -266,8 +273,14 @@ def _request_attributes(base_url: str) -> dict[str, Any]:
     return {"http.request.method": "POST", "server.address": parts.hostname or "", "server.port": port}
 
 
-def _slug(event: HookEvent) -> str:
-    return _text(event.trigger and event.trigger.slug)
+def _slug(event: HookEvent) -> dict[str, str]:
+    return {} if event.trigger is None else {"refold.slug": _text(event.trigger.slug)}
+
+
+def _verdict(event: AttemptFinished | RetryScheduled | CallFinished) -> dict[str, str]:
+    """Return the verdict, as an attribute; none where nothing was to be fired."""
+    delivery: Delivery | None = event.delivery
+    return {} if delivery is None else {"refold.delivery": delivery.value}
 
 
 def _text(value: object) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from .._core.call import Call
 from .._types.errors import BatchStoppedError, InvalidTriggerError, NotAttemptedError, RefoldError
+from .._types.outcome import AcceptedOutcome, FailedOutcome
 from .._types.results import BatchInterruptedError, BatchResult, Outcome
 from .._types.values import Delivery, Receipt, Trigger
 
@@ -15,25 +16,25 @@ KEY_FAILED = "an earlier trigger with the same ordering_key was not accepted"
 
 def accepted(index: int, trigger: Trigger, receipt: Receipt) -> Outcome:
     """Return the outcome of an accepted call."""
-    return Outcome(index, trigger, Delivery.ACCEPTED, receipt=receipt, attempts=receipt.attempts)
+    return AcceptedOutcome(index, trigger, Delivery.ACCEPTED, receipt=receipt, attempts=receipt.attempts)
 
 
 def failed(index: int, trigger: Trigger, error: RefoldError) -> Outcome:
     """Return the outcome of a call that was not accepted."""
     assert error.delivery is not None  # the error of a trigger has a verdict
-    return Outcome(index, trigger, error.delivery, error=error, attempts=error.attempts)
+    return FailedOutcome(index, trigger, error.delivery, error=error, attempts=error.attempts)
 
 
 def not_attempted(index: int, trigger: Trigger, why: str) -> Outcome:
     """Return the outcome of what was not sent, though it could have been."""
     error = NotAttemptedError(f"{why}; it was not sent", trigger=trigger)
-    return Outcome(index, trigger, Delivery.NOT_SENT, error=error)
+    return FailedOutcome(index, trigger, Delivery.NOT_SENT, error=error)
 
 
 def invalid(index: int, trigger: Trigger, why: str) -> Outcome:
     """Return the outcome of an item that cannot be sent."""
     error = InvalidTriggerError(f"item {index} of the batch {why}", trigger=trigger)
-    return Outcome(index, trigger, Delivery.NOT_SENT, error=error)
+    return FailedOutcome(index, trigger, Delivery.NOT_SENT, error=error)
 
 
 def cut_short(index: int, trigger: Trigger, call: Call, cause: BaseException, host: str) -> Outcome:

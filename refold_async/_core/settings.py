@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ..policies.circuit import CircuitBreaker
 
 TimeoutTypes = float | httpx.Timeout | None
+"""Seconds for each phase of an attempt, an `httpx.Timeout`, or None for no limit."""
 
 
 @frozen

@@ -3,55 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from .errors import RefoldError, picklable
-from .values import Delivery, Receipt, Sent, Trigger
+from .outcome import AcceptedOutcome, FailedOutcome
+from .values import Delivery
 
-
-@frozen
-class Outcome:
-    """How one trigger of a batch ended: with a receipt, or with an error.
-
-    :param index: the trigger's place in the input, from 0.
-    :param trigger: what was to be sent, `context` included.
-    :param delivery: the verdict.
-    :param receipt: there if and only if the event was accepted.
-    :param error: there if and only if it was not.
-    :param attempts: how many requests were tried, 0 if none.
-    """
-
-    index: int
-    trigger: Trigger
-    delivery: Delivery
-    receipt: Receipt | None = None
-    error: RefoldError | None = None
-    attempts: int = 0
-
-    @property
-    def ok(self) -> bool:
-        """Whether the event was accepted."""
-        return self.delivery is Delivery.ACCEPTED
-
-    @property
-    def sent(self) -> Sent | None:
-        """What was sent; None if nothing was written."""
-        ending = self.receipt if self.error is None else self.error
-        return None if ending is None else ending.sent
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as values that `json.dumps` takes, without payload and context."""
-        return {
-            "index": self.index,
-            "slug": self.trigger.slug,
-            "event": self.trigger.event,
-            "delivery": self.delivery.value,
-            "attempts": self.attempts,
-            "receipt": None if self.receipt is None else self.receipt.to_dict(),
-            "error": None if self.error is None else self.error.to_dict(),
-        }
+if TYPE_CHECKING:  # so that `if outcome.ok:` tells which of the two it is
+    Outcome = AcceptedOutcome | FailedOutcome
+else:
+    from .outcome import Outcome
 
 
 class BatchResult(Sequence[Outcome]):
@@ -91,29 +54,32 @@ class BatchResult(Sequence[Outcome]):
         return f"<BatchResult of {len(self)}: {shown or 'empty'}>"
 
     @property
-    def accepted(self) -> tuple[Outcome, ...]:
+    def accepted(self) -> tuple[AcceptedOutcome, ...]:
         """The outcomes of the events that Refold took."""
         return tuple(outcome for outcome in self._outcomes if outcome.ok)
 
     @property
-    def failed(self) -> tuple[Outcome, ...]:
+    def failed(self) -> tuple[FailedOutcome, ...]:
         """Everything that was not accepted, the ambiguous ones included."""
         return tuple(outcome for outcome in self._outcomes if not outcome.ok)
 
     @property
-    def ambiguous(self) -> tuple[Outcome, ...]:
+    def ambiguous(self) -> tuple[FailedOutcome, ...]:
         """The part of `failed` that may have fired: settle these before you send them again."""
-        return tuple(outcome for outcome in self._outcomes if outcome.delivery is Delivery.AMBIGUOUS)
+        return self._failed_as(Delivery.AMBIGUOUS)
 
     @property
-    def rejected(self) -> tuple[Outcome, ...]:
+    def rejected(self) -> tuple[FailedOutcome, ...]:
         """The part of `failed` that Refold rejected: it did not fire."""
-        return tuple(outcome for outcome in self._outcomes if outcome.delivery is Delivery.REJECTED)
+        return self._failed_as(Delivery.REJECTED)
 
     @property
-    def not_sent(self) -> tuple[Outcome, ...]:
+    def not_sent(self) -> tuple[FailedOutcome, ...]:
         """The part of `failed` that was not sent: it cannot have fired."""
-        return tuple(outcome for outcome in self._outcomes if outcome.delivery is Delivery.NOT_SENT)
+        return self._failed_as(Delivery.NOT_SENT)
+
+    def _failed_as(self, verdict: Delivery) -> tuple[FailedOutcome, ...]:
+        return tuple(outcome for outcome in self._outcomes if not outcome.ok and outcome.delivery is verdict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts and every outcome, as values that `json.dumps` takes."""

@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refold_async import APIError, BadRequestError, Delivery, NotFoundError, Outcome, Receipt, Trigger
+from refold_async import (
+    AcceptedOutcome,
+    APIError,
+    BadRequestError,
+    Delivery,
+    FailedOutcome,
+    NotFoundError,
+    Outcome,
+    Receipt,
+    Trigger,
+)
 from refold_async.cli._trials import FIRST_ROWS, Trials
 from refold_async.testing import Fault, MockRefold
 from tests.cli.support import batch, environment, row, write_rows
@@ -85,8 +95,8 @@ def test_after_a_wrong_key_its_message_is_printed_a_few_times_at_most(server: Mo
 def outcome(n: int, kind: type[APIError] | None, status: int = 400) -> Outcome:
     sent = Trigger("slack", "E", {"n": n})
     if kind is None:
-        return Outcome(n, sent, Delivery.ACCEPTED, receipt=Receipt(message="", status_code=200))
-    return Outcome(n, sent, Delivery.REJECTED, error=kind("no", delivery=Delivery.REJECTED, status_code=status))
+        return AcceptedOutcome(n, sent, Delivery.ACCEPTED, receipt=Receipt(message="", status_code=200))
+    return FailedOutcome(n, sent, Delivery.REJECTED, error=kind("no", delivery=Delivery.REJECTED, status_code=status))
 
 
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from([BadRequestError, NotFoundError, None])), max_size=80))

@@ -12,11 +12,13 @@ import pytest
 
 import refold_async
 from refold_async import (
+    AcceptedOutcome,
     APIError,
     BatchInterruptedError,
     BatchResult,
     ConfigurationError,
     Delivery,
+    FailedOutcome,
     Outcome,
     Receipt,
     RefoldError,
@@ -107,9 +109,9 @@ def test_triggers_and_receipts_are_frozen_and_show_no_payload() -> None:
 def test_a_batch_result() -> None:
     trigger = Trigger("slack", "E")
     receipt = Receipt(message="ok", status_code=200)
-    outcomes = [Outcome(0, trigger, Delivery.ACCEPTED, receipt=receipt, attempts=1)]
+    outcomes: list[Outcome] = [AcceptedOutcome(0, trigger, Delivery.ACCEPTED, receipt=receipt, attempts=1)]
     for index, verdict in enumerate([Delivery.REJECTED, Delivery.AMBIGUOUS, Delivery.NOT_SENT], 1):
-        outcomes.append(Outcome(index, trigger, verdict, error=RefoldError(verdict.value, delivery=verdict)))
+        outcomes.append(FailedOutcome(index, trigger, verdict, error=RefoldError(verdict.value, delivery=verdict)))
     result = BatchResult(outcomes)
     assert list(result) == outcomes
     assert len(result) == 4

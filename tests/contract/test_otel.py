@@ -96,6 +96,8 @@ async def test_an_accepted_call_is_a_span_with_one_attempt_inside(server: MockRe
         "http.response.status_code": 200, "refold.attempt": 1, "refold.delivery": "accepted",
     }  # fmt: skip
     expected: dict[str, Any] = {"refold.slug": "pipedrive", "refold.event": "Deal Created"}
+    expected["refold.call_id"] = (call.attributes or {})["refold.call_id"]
+    assert expected["refold.call_id"]
     expected |= {"refold.delivery": "accepted", "refold.attempts": 1}
     expected |= {} if receipt.request_id is None else {"refold.request_id": receipt.request_id}
     assert dict(call.attributes or {}) == expected
@@ -210,6 +212,19 @@ async def test_concurrent_calls_have_a_span_each(server: MockRefold, telemetry: 
     assert sum(counted.values()) == 40
     assert telemetry.points("refold.client.active_calls") == [({}, 0)]
     assert len(attempts) == len(server.ledger.entries) == sum(c for _, c in telemetry.points("refold.client.attempts"))
+
+
+async def test_concurrent_calls_with_one_trigger_object_have_a_span_each(
+    server: MockRefold, telemetry: Telemetry
+) -> None:
+    trigger = Trigger("pipedrive", "Deal Created", {"n": 1})
+    async with server.client(hooks=[telemetry.hook]) as client:
+        await client.trigger_many([trigger] * 20)
+    calls = [span for span in telemetry.finished() if span.name == "trigger pipedrive"]
+    attempts = [span for span in telemetry.finished() if span.name == "POST"]
+    assert len({(span.attributes or {})["refold.call_id"] for span in calls}) == 20
+    assert {span.parent.span_id for span in attempts if span.parent} == {span.context.span_id for span in calls}
+    assert telemetry.points("refold.client.active_calls") == [({}, 0)]
 
 
 async def test_neither_payload_nor_credential_nor_account_is_told(server: MockRefold, telemetry: Telemetry) -> None:
@@ -336,3 +351,13 @@ def test_the_hook_calls_at_most_half_as_many_functions_more_than_the_same_by_han
     hook = otel_cost.count_calls(otel_cost.by_hook(tracing, metering))
     tracing.shutdown()
     assert hook <= otel_cost.MOST * hand
+
+
+def test_a_request_that_fires_nothing_has_neither_slug_nor_verdict(telemetry: Telemetry) -> None:
+    telemetry.hook(AttemptStarted(None, 1, "call_1"))
+    telemetry.hook(AttemptFinished(None, 1, None, 200, None, 0.1, "call_1"))  # type: ignore[arg-type]
+    telemetry.hook(CallFinished(None, None, 1, 0.1, call_id="call_1"))  # type: ignore[arg-type]
+    attempt, call = telemetry.finished()
+    assert (attempt.name, call.name, call.status.status_code) == ("HTTP", "request", StatusCode.UNSET)
+    assert dict(call.attributes or {}) == {"refold.call_id": "call_1", "refold.attempts": 1}
+    assert telemetry.points("refold.client.call.duration") == [({}, 1)]

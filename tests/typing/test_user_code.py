@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -10,6 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from refold_async import RefoldClient
+from refold_async.types import CallOptions
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -32,13 +36,24 @@ def user_code() -> dict[str, str]:
 
 
 FILES = user_code()
+
+ONLY_MYPY = """
+from refold_async import Outcome
+
+def message(outcome: Outcome) -> str:
+    if outcome.ok:
+        return outcome.receipt.message
+    return str(outcome.error.args)
+"""
+"""pyright narrows by `is True`, but not by whether an attribute is true."""
+
 MISTAKES = (HERE / "mistakes.txt").read_text()
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("user_code")
-    for name, source in {**FILES, "mistakes.py": MISTAKES}.items():
+    for name, source in {**FILES, "mistakes.py": MISTAKES, "only_mypy.py": ONLY_MYPY}.items():
         (folder / name).write_text(source)
     return folder
 
@@ -85,6 +100,16 @@ def test_code_as_users_write_it_passes_mypy_strict(name: str, mypy_problems: Pro
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_code_as_users_write_it_passes_pyright(name: str, pyright_problems: Problems) -> None:
     assert pyright_problems.get(name, []) == []
+
+
+@pytest.mark.timeout(300)
+def test_ok_alone_tells_mypy_whether_there_is_a_receipt_or_an_error(mypy_problems: Problems) -> None:
+    assert mypy_problems.get("only_mypy.py", []) == []
+
+
+def test_the_options_of_a_call_are_those_of_trigger() -> None:
+    named = [p for p in inspect.signature(RefoldClient.trigger).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    assert [parameter.name for parameter in named] == list(CallOptions.__annotations__)
 
 
 def lines_with_mistakes() -> set[int]:

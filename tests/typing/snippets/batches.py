@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import assert_type
 
-from refold_async import BatchResult, Delivery, Outcome, Receipt, RefoldClient, RefoldError, Trigger
+from refold_async import (
+    AcceptedOutcome,
+    BatchResult,
+    Delivery,
+    FailedOutcome,
+    Outcome,
+    Receipt,
+    RefoldClient,
+    RefoldError,
+    Trigger,
+)
 
 
 async def rows() -> AsyncIterator[Trigger]:
@@ -34,11 +44,29 @@ async def stream(client: RefoldClient) -> list[str]:
 
 def message(outcome: Outcome) -> str:
     assert_type(outcome.delivery, Delivery)
-    if outcome.error is not None:
-        assert_type(outcome.error, RefoldError)
-        return str(outcome.error)
-    return "" if outcome.receipt is None else assert_receipt(outcome.receipt)
+    match outcome:
+        case AcceptedOutcome(receipt=receipt):
+            return receipt.message
+        case FailedOutcome(error=error):
+            return str(error)
 
 
-def assert_receipt(receipt: Receipt) -> str:
-    return receipt.message
+def narrowed_by_the_error(outcome: Outcome) -> str:
+    if outcome.error is None:
+        assert_type(outcome.receipt, Receipt)
+        return outcome.receipt.message
+    assert_type(outcome.error, RefoldError)
+    return str(outcome.error)
+
+
+def narrowed_by_ok(outcome: Outcome) -> str:
+    if outcome.ok is True:
+        return outcome.receipt.message
+    return str(outcome.error.args)
+
+
+def parts(result: BatchResult) -> list[str]:
+    return [
+        *(outcome.receipt.message for outcome in result.accepted),
+        *(str(outcome.error.delivery) for outcome in (*result.failed, *result.ambiguous)),
+    ]
