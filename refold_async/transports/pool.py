@@ -5,8 +5,8 @@ from __future__ import annotations
 import ssl
 import sys
 from collections.abc import Iterable
-from types import MethodType
-from typing import TYPE_CHECKING, Any
+from types import MethodType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
@@ -148,6 +148,18 @@ class PoolTransport(httpx.AsyncHTTPTransport):
                 self._urls[id(parts)] = known
         target = extensions.get("target", known[2])
         return known[1], target.encode("ascii", "replace") if isinstance(target, str) else target
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        # httpx's own would close only what stands for httpcore's pool, and not our connections.
+        await self.aclose()
 
     async def aclose(self) -> None:
         try:

@@ -33,6 +33,14 @@ async def test_closing_the_transport_ends_everything(make_transport: MakeTranspo
         assert (await ask(transport, server)).body == b"hello", "it may be used again"
 
 
+async def test_leaving_the_block_of_an_httpx_client_closes_its_connections(make_transport: MakeTransport) -> None:
+    async with serving(answering(OK)) as server:
+        async with httpx.AsyncClient(transport=make_transport()) as client:
+            assert (await client.get(server.url)).status_code == 200
+        async with asyncio.timeout(GUARD):
+            await server.emptied()
+
+
 @needs_ours
 @pytest.mark.parametrize("after", range(12))
 async def test_closing_while_a_connection_is_being_opened(make_transport: MakeTransport, after: int) -> None:
