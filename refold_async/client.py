@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, Unpack
 
 import httpx
 
-from ._api.address import find_address
+from ._api.address import Address, find_address
 from ._core.call import Call
-from ._core.credentials import Secret
+from ._core.credentials import Credential, Secret
 from ._core.lifecycle import Lifecycle
 from ._core.sender import Sender
 from ._core.settings import (
@@ -33,7 +33,7 @@ from ._types.values import UNSET, Receipt, Trigger, Unset
 from ._wire.connect import Target
 from ._wire.session import plan_session
 from ._wire.tls import check_verify
-from .limiters import limiter_for_client
+from .limiters import default_name, limiter_for_client
 from .policies.budget import RetryBudget
 from .policies.retry import RetryPolicy
 
@@ -116,8 +116,7 @@ class RefoldClient:
         limiter, is_ours = limiter_for_client(
             options.get("rate_limit", UNSET),
             longest_pause=None if settings.retry is None else settings.retry.max_retry_after,
-            base_url=str(address.url),
-            api_key=credential.constant_key,
+            default_name=_limit_name(credential, address),
         )
         if is_ours and limiter is not None:
             life.close_with(limiter)
@@ -315,8 +314,7 @@ class RefoldClient:
             limiter, _ = limiter_for_client(
                 settings.rate_limit,
                 longest_pause=None if settings.retry is None else settings.retry.max_retry_after,
-                base_url=str(sender.address.url),
-                api_key=sender.credential.constant_key,
+                default_name=_limit_name(sender.credential, sender.address),
             )
         view = object.__new__(type(self))
         view._sender = sender.with_settings(settings, limiter)
@@ -376,3 +374,9 @@ class RefoldClient:
         raise TypeError(
             "a RefoldClient does not pickle: it holds a credential and open connections. Make one where it is needed"
         )
+
+
+def _limit_name(credential: Credential, address: Address) -> str | None:
+    """Return what a shared rate limit is called after, if there is a constant key: a digest, which may be shown."""
+    key = credential.constant_key
+    return None if key is None else default_name(str(address.url), key)

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ._adapt import adapt, is_limiter
-from ._choose import limiter_for_client, limiter_from_environment
+from ._choose import default_name, limiter_for_client, limiter_from_environment
 from ._protocol import Grant, PriorityRateLimiter, RateLimiter
 from .memory import MemoryRateLimiter
 
@@ -36,6 +36,7 @@ __all__ = [
     "SQLiteRateLimiter",
     "SharedRateLimiter",
     "adapt",
+    "default_name",
     "is_limiter",
     "limiter_for_client",
     "limiter_from_environment",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -17,19 +18,23 @@ if TYPE_CHECKING:
 URL_VARIABLE = "REFOLD_RATE_LIMIT"
 
 
+def default_name(base_url: str, api_key: str) -> str:
+    """Return what a limit is called after: 16 hexadecimal digits, from which the key cannot be derived."""
+    return hashlib.sha256(f"{base_url}\n{api_key}".encode()).hexdigest()[:16]
+
+
 def limiter_for_client(
     setting: RateLimit | RateLimiter | None | Unset = UNSET,
     *,
     longest_pause: float | None,
-    base_url: str,
-    api_key: str | None,
+    default_name: str | None,
 ) -> tuple[PriorityRateLimiter | None, bool]:
     """Return the limiter for a client's setting, and whether the client has to close it.
 
     :param setting: left out, it is what the variable `REFOLD_RATE_LIMIT` says, and 20 a second with a burst of 5
         otherwise.
     :param longest_pause: that a 429 can cause, in seconds, where that is shorter than the usual one.
-    :param base_url: and `api_key`, None if there is no constant one: what a shared limit is named after.
+    :param default_name: what a shared limit without a name is called; None if there is nothing to derive it from.
     :raises ConfigurationError: for a variable that cannot be, and for a shared limit that needs a name.
     """
     pause = LONGEST_PAUSE if longest_pause is None else min(longest_pause, LONGEST_PAUSE)
@@ -46,7 +51,7 @@ def limiter_for_client(
         return MemoryRateLimiter(limiter, max_retry_after=pause), False
     bind = getattr(limiter, "bind", None)
     if callable(bind):
-        bind(base_url=base_url, api_key=api_key)
+        bind(default_name)
     return adapt(limiter), is_owned
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import hashlib
 import logging
 import os
 import threading
@@ -142,26 +141,25 @@ class SharedRateLimiter:
         """How many callers of this process are waiting for a slot."""
         return self._queue.waiting
 
-    def bind(self, *, base_url: str, api_key: str | None) -> None:
-        """Derive the name from what a client uses, unless one was given. Called by the client.
+    def bind(self, default_name: str | None) -> None:
+        """Take a name from a client, unless one was given. Called by the client.
 
-        :param api_key: None if there is no constant one.
-        :raises ConfigurationError: when there is nothing to derive it from, or another client did so differently.
+        :param default_name: see `default_name`; None if the client has nothing to derive it from.
+        :raises ConfigurationError: where it is needed and None, or another client has a different one.
         """
         if self._is_own_name:
             return
-        if api_key is None:
+        if default_name is None:
             raise ConfigurationError(
                 f"{type(self).__name__} needs name= with a session token or a callable credential: say which limit "
                 "it is, so that all processes that share it use the same name"
             )
-        name = hashlib.sha256(f"{base_url}\n{api_key}".encode()).hexdigest()[:16]
-        if self.name not in (None, name):
+        if self.name not in (None, default_name):
             raise ConfigurationError(
                 f"a {type(self).__name__} without name= serves clients of one base URL and one API key. Give it a "
                 "name, if they share one limit, or make one for each"
             )
-        self.name = name
+        self.name = default_name
 
     def try_reserve(self, *, first: bool = False) -> Grant | None:
         """Take a slot if one is free at this very moment and nobody waits for it; else return None."""

@@ -11,13 +11,14 @@ from refold_async.limiters import (
     MemoryRateLimiter,
     PriorityRateLimiter,
     SQLiteRateLimiter,
+    default_name,
     limiter_for_client,
     limiter_from_environment,
 )
 
 
-def chosen(*setting: object, api_key: str | None = "tk_1") -> tuple[PriorityRateLimiter | None, bool]:
-    return limiter_for_client(*setting, longest_pause=None, base_url="https://x", api_key=api_key)  # type: ignore[arg-type]
+def chosen(*setting: object, name: str | None = "digest") -> tuple[PriorityRateLimiter | None, bool]:
+    return limiter_for_client(*setting, longest_pause=None, default_name=name)  # type: ignore[arg-type]
 
 
 def test_without_a_setting_it_is_the_documented_limit_and_none_is_off() -> None:
@@ -39,12 +40,12 @@ def test_the_variable_makes_a_limiter_that_is_closed_with_the_client(
     limiter, is_owned = chosen()
     assert isinstance(limiter, SQLiteRateLimiter)
     assert is_owned
-    assert len(str(limiter.name)) == 16, "named after base URL and key"
+    assert limiter.name == "digest"
     assert chosen(RateLimit(5))[1] is False, "what is given goes before the environment"
     with pytest.raises(ConfigurationError, match="name="):
-        chosen(api_key=None)
+        chosen(name=None)
     monkeypatch.setenv("REFOLD_RATE_LIMIT_NAME", "crm")
-    named, _ = chosen(api_key=None)
+    named, _ = chosen(name=None)
     assert isinstance(named, SQLiteRateLimiter)
     assert named.name == "crm"
 
@@ -61,6 +62,12 @@ def test_a_bad_variable_is_named_and_its_value_not_shown(url: str, monkeypatch: 
 
 @pytest.mark.parametrize(("longest", "pause"), [(None, 60.0), (5.0, 5.0), (3600.0, 60.0)])
 def test_no_setting_of_retries_lengthens_the_longest_pause(longest: float | None, pause: float) -> None:
-    limiter, _ = limiter_for_client(RateLimit(), longest_pause=longest, base_url="https://x", api_key="k")
+    limiter, _ = limiter_for_client(RateLimit(), longest_pause=longest, default_name="k")
     assert isinstance(limiter, MemoryRateLimiter)
     assert limiter._pacer._max_pause == pause
+
+
+def test_the_default_name_tells_keys_and_hosts_apart_and_nothing_about_the_key() -> None:
+    names = {default_name(url, key) for url in ("https://a", "https://b") for key in ("tk_1", "tk_2")}
+    assert len(names) == 4
+    assert all(len(name) == 16 and "tk_" not in name for name in names)

@@ -350,18 +350,18 @@ async def test_a_closed_limiter_refuses() -> None:
 @in_virtual_time
 async def test_the_name_comes_from_the_client_or_has_to_be_given() -> None:
     limiter = SimulatedRateLimiter(Server(Random(1)))
-    limiter.bind(base_url="https://x", api_key="k")
+    limiter.bind("digest")
     assert limiter.name == "fleet", "the name that was given holds"
     limiter.name, limiter._is_own_name = None, False
     with pytest.raises(ConfigurationError, match="needs name="):
         await limiter.reserve()
     with pytest.raises(ConfigurationError, match="session token"):
-        limiter.bind(base_url="https://x", api_key=None)
-    limiter.bind(base_url="https://x", api_key="tk_secret")
-    assert len(str(limiter.name)) == 16
-    assert "tk_secret" not in repr(limiter)
+        limiter.bind(None)
+    limiter.bind("digest")
+    limiter.bind("digest")
+    assert str(limiter.name) == "digest"
     with pytest.raises(ConfigurationError, match="one API key"):
-        limiter.bind(base_url="https://x", api_key="another")
+        limiter.bind("another")
     for bad in ({"name": "a{b}"}, {"name": " "}, {"on_outage": "wait"}, {"instances": 0}, {"instances": True}):
         with pytest.raises(ConfigurationError):
             limiter_with(bad)
