@@ -237,7 +237,7 @@ def test_whoever_is_cancelled_the_others_are_granted_at_their_pace(
     times: list[float] = []
 
     async def main() -> None:
-        server = Server(Random(5), Network(0.001, 0.002))
+        server = Server(Random(5), Network(0.001, 0.0))
         limiters = [SimulatedRateLimiter(server, limit) for _ in range(processes)]
 
         async def ask(number: int, drops: bool) -> None:
@@ -261,7 +261,7 @@ def test_whoever_is_cancelled_the_others_are_granted_at_their_pace(
         assert [limiter.waiting for limiter in limiters] == [0] * processes
 
     run(main())
-    check_pace(times, limit)
+    check_pace(times, limit, tolerance=0.001)  # an answer is on its way for as long, and late by as much
     stayed = {
         number
         for number, (_, gives_up, drops) in enumerate(sorted(arrivals, key=_at))
