@@ -35,7 +35,8 @@ async def test_closing_the_transport_ends_everything(make_transport: MakeTranspo
 
 async def test_leaving_the_block_of_an_httpx_client_closes_its_connections(make_transport: MakeTransport) -> None:
     async with serving(answering(OK)) as server:
-        async with httpx.AsyncClient(transport=make_transport()) as client:
+        transport = make_transport(limits=httpx.Limits(keepalive_expiry=None))
+        async with httpx.AsyncClient(transport=transport) as client:
             assert (await client.get(server.url)).status_code == 200
         async with asyncio.timeout(GUARD):
             await server.emptied()
