@@ -93,6 +93,16 @@ def test_an_example_app_answers_a_webhook_with_exactly_200_and_keeps_it_once(
         assert len(rows(tmp_path)) == 2
 
 
+def test_an_example_app_takes_what_the_mock_delivers(app: App, server: MockRefold, tmp_path: Path) -> None:
+    event = {"event": "Connection Created", "linked_account_id": "acct_1", "slug": "slack", "createdAt": "today"}
+    for _ in range(2):
+        taken = server.deliver(f"{app.url}/webhooks/refold", event).result()
+        assert taken.statuses == (200,)
+    refused = server.deliver(f"{app.url}/webhooks/refold", event, key="tk_another", attempts=2, backoff=0.0).result()
+    assert refused.statuses == (401, 401)
+    assert len(rows(tmp_path)) == 1
+
+
 def test_an_example_app_refuses_forged_webhooks(app: App, server: MockRefold, tmp_path: Path) -> None:
     target = urlsplit(app.url)
     assert target.hostname is not None
