@@ -129,7 +129,7 @@ class Mapper:
 
 
 def _path_of(name: str) -> tuple[str, ...]:
-    """Take the dots of `payload.deal.name` as levels; other names are one key, whatever is in them."""
+    """Split `payload.deal.name` at its dots. Any other name is one key, whatever is in it."""
     if not name.startswith(PREFIX):
         return (name,)
     path = tuple(name.removeprefix(PREFIX).split("."))

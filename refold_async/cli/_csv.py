@@ -147,7 +147,7 @@ class Csv:
         return names == self.header.names
 
     def _count(self, line: str, cells: list[str]) -> str | None:
-        """Say what is wrong with how many cells there are; empty ones may follow."""
+        """Return what is wrong with the count of cells; empty ones may follow."""
         header = self.header
         assert header is not None
         width = len(header.names)
@@ -252,7 +252,7 @@ class Csv:
         return digest_of(self._seed + _seed(cells)) if self.with_digests else b""
 
     def fields(self, record: Record) -> dict[str, Any]:
-        """Take a record apart.
+        """Return the fields of a record.
 
         :raises RowError: where a cell is not what it should be.
         """

@@ -50,7 +50,7 @@ class JsonLines:
             is_first = False
 
     def fields(self, record: Record) -> dict[str, Any]:
-        """Take a record apart.
+        """Return the fields of a record.
 
         :raises RowError: where it is not an object with the keys of `COLUMNS`.
         """

@@ -134,7 +134,7 @@ class Lines:
         return self.line_end != "\r" or "\n" not in text
 
     def _inspect(self, line: str) -> str:
-        """Note what is wrong with a line; return it, or a stand-in for one that is too long."""
+        """Record what is wrong with a line. Returns the line, or a stand-in for one that is too long."""
         if self.line_end == "\n":
             self.has_other_end = line.endswith(("\r\n", "\r"))
         elif self.line_end == "\r":

@@ -64,7 +64,7 @@ def _is_invisible(character: str) -> bool:
 
 @functools.lru_cache(4096)  # a file has few events, and often few accounts
 def padding(text: str) -> str | None:
-    """Say in words what odd space or invisible character begins, ends or is inside of a text that names something."""
+    """Return in words which odd space or invisible character a name has at its ends or inside; None if it has none."""
     if text != text.strip():
         where = "begins" if text != text.lstrip() else "ends"
         return f"{where} with a space"
@@ -102,7 +102,7 @@ _DATA = (
 
 
 def looks_like_data(name: str) -> str | None:
-    """Say what a cell of the first line is, if it is more likely a value than the name of a column."""
+    """Return what a cell of the first line is, in words, if it is more likely a value than the name of a column."""
     for words, pattern in _DATA:
         if pattern.fullmatch(name):
             return words

@@ -17,7 +17,7 @@ _LONGEST = 16 * 1024 * 1024
 def read_payload(text: str | None) -> dict[str, Any] | None:
     """Return the payload: a JSON object, as it was typed, or in a file for `@FILE`, or on standard input for `-`.
 
-    :raises InputError: when it cannot be read, or is no JSON object.
+    :raises InputError: when it cannot be read, or is not a JSON object.
     """
     if text is None:
         return None

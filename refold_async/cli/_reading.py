@@ -109,7 +109,7 @@ class Reading:
 
 
 def format_of(file: str) -> InputFormat:
-    """Go by a file's name, with or without `.gz`."""
+    """Return the format that a file's name stands for, with or without `.gz`."""
     suffix = Path(file.lower().removesuffix(".gz")).suffix
     return InputFormat.CSV if suffix in _TABLES else InputFormat.JSONL
 

@@ -77,7 +77,7 @@ class Format(Protocol):
         """
 
     def fields(self, record: Record) -> dict[str, Any]:
-        """Take a record apart, into the fields of `COLUMNS`.
+        """Return the fields of a record, by the names of `COLUMNS`.
 
         :raises RowError: where that cannot be done.
         """
@@ -135,7 +135,7 @@ def build(
 
 
 def checked(trigger: Trigger, check: Callable[[Trigger], object]) -> Trigger:
-    """Put a trigger through the checks that are made before sending.
+    """Return the trigger if it passes the checks that are made before sending.
 
     :raises RowError: with what they say.
     """

@@ -26,7 +26,7 @@ from .. import (
 )
 from ..hooks import HookEvent, RateLimitPaused, RetryScheduled
 from ..limiters import MemoryRateLimiter, SharedRateLimiter
-from ._feed import Feed
+from ._feed import ThreadedIterator
 from ._journal import Journal
 from ._leftovers import Leftovers
 from ._order import KeyOrder
@@ -71,7 +71,7 @@ class Run:
     max_outage: float | None = None
     failed_to: Leftovers | None = None
     ambiguous_to: Leftovers | None = None
-    make_feed: Callable[[Any], Any] = Feed
+    make_feed: Callable[[Any], Any] = ThreadedIterator
     report: Report = field(init=False)
     _rows: RowQueue = field(init=False)
     _outage: Outage | None = None

@@ -92,7 +92,7 @@ class Source:
         """Make sure that the input is still what it was, as far as that matters; then begin at the first row to send.
 
         Every row that fired, or may have, must be where it was and hold what it held. So what comes is never sent
-        twice because it has moved; what did not fire may be mended, and more may be added.
+        twice because it has moved; rows that did not fire may have been corrected, and more may have been added.
 
         :raises InputError: when the input has changed.
         """
@@ -145,7 +145,7 @@ class Source:
         )
 
     def rows(self, before_read: Callable[[], None] = lambda: None) -> Iterator[Trigger | BadRow]:
-        """Give what is to be sent, in order.
+        """Yield the rows to send, in order, and those that cannot be sent.
 
         :param before_read: called before it may have to wait for more input.
         :raises InputError: where the input as a whole cannot be used.
