@@ -23,16 +23,18 @@ def pin(role: int) -> None:
         os.sched_setaffinity(0, {allowed[role]})
 
 
-def set_environment() -> None:
-    """Have no contender take settings from the environment, such as proxies, or Refold's own variables.
+def environment() -> dict[str, str]:
+    """Return the environment without what contenders take settings from: proxies, and Refold's own variables.
 
     glibc's malloc maps and unmaps aiohttp's read buffer, at two page faults a request, or does not, by the luck of its
     heap. A threshold that nobody reaches takes the luck out, for everyone.
     """
-    for name in list(os.environ):
-        if name.lower().endswith("_proxy") or name.startswith("REFOLD_"):
-            del os.environ[name]
-    os.environ |= {"MALLOC_MMAP_THRESHOLD_": "67108864", "PYTHONHASHSEED": "0"}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.lower().endswith(("_proxy", "pythondontwritebytecode")) and not name.startswith("REFOLD_")
+    }
+    return kept | {"MALLOC_MMAP_THRESHOLD_": "67108864", "PYTHONHASHSEED": "0"}
 
 
 def cpu_seconds(pid: int) -> float:

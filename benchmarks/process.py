@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from multiprocessing.connection import Connection
+from threading import Lock
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -15,6 +18,7 @@ START_LIMIT: Final = 60.0
 """Seconds that the imports may take."""
 
 _CONTEXT: Final = multiprocessing.get_context("spawn")
+_STARTING: Final = Lock()
 
 
 class TurnFailedError(Exception):
@@ -29,10 +33,10 @@ class Worker:
     """
 
     def __init__(self, module: str, *, core: int = machine.CLIENT) -> None:
-        machine.set_environment()
         self._pipe, theirs = _CONTEXT.Pipe()
         self._process = _CONTEXT.Process(target=_work, args=(module, core, theirs), daemon=True)
-        self._process.start()
+        with _starting():
+            self._process.start()
         theirs.close()
         self._ready = False
 
@@ -91,6 +95,20 @@ class Worker:
             self._process.kill()
             self._process.join()
         self._process.close()
+
+
+@contextmanager
+def _starting() -> Iterator[None]:
+    """Set the environment that a process is to have, while it is started: `multiprocessing` takes none."""
+    with _STARTING:
+        kept = dict(os.environ)
+        os.environ.clear()
+        os.environ.update(machine.environment())
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(kept)
 
 
 def _work(module: str, core: int, pipe: Connection) -> None:

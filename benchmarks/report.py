@@ -29,7 +29,7 @@ OPTIONS_CHART: Final = "CPU that each option of refold_async adds to a call"
 TEMPLATES: Final = {
     "README.md": f"""{START}
 
-![{GROWTH}](docs/benchmarks/growth.svg)
+<img alt="{GROWTH}" src="docs/benchmarks/growth.svg">
 
 {{short}}
 

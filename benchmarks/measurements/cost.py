@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from attrs import asdict, evolve, frozen
 
+from .. import machine
 from ..contender import Contender, Send, Target
 from ..contenders import load, missing
 from ..load import count, marked, run_on, sample, send_all
@@ -159,7 +160,7 @@ def _count(server: Server, case: Case) -> Row:
             tool = ["valgrind", "--tool=callgrind", "--dump-before=getppid", f"--callgrind-out-file={written}"]
             subprocess.run(
                 [*tool, sys.executable, "-m", f"{__package__}.cost", work],
-                check=True, timeout=4 * LIMIT, capture_output=True, text=True,
+                check=True, timeout=PATIENCE, capture_output=True, text=True, env=machine.environment(),
             )  # fmt: skip
             between = written.with_name("callgrind.2").read_text()
         except subprocess.CalledProcessError as error:

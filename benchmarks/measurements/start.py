@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -41,15 +40,15 @@ def clients(*, rounds: int) -> list[dict[str, Any]]:
 
 def _run(programs: Mapping[str, str], rounds: int) -> list[dict[str, Any]]:
     """Run each program so many times; the first time, which compiles, is not counted."""
-    machine.set_environment()
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     rows: list[dict[str, Any]] = []
     for number in range(-1, rounds):
         for name, program in programs.items():
             row: dict[str, Any] = {"program": name, "round": number}
             command = [sys.executable, "-c", program]
             try:
-                done = subprocess.run(command, capture_output=True, text=True, check=True, env=env, timeout=LIMIT)
+                done = subprocess.run(
+                    command, capture_output=True, text=True, check=True, env=machine.environment(), timeout=LIMIT
+                )
                 row["cpu_ms"] = float(done.stdout)
             except subprocess.CalledProcessError as error:
                 row["failed"] = (error.stderr.strip().splitlines() or [f"exit {error.returncode}"])[-1]
