@@ -41,9 +41,12 @@ async def sample(fire: Fire, *, concurrency: int, seconds: float, server_pid: in
 
     :raises Exception: the first one that a call raised; this measurement is about calls that succeed.
     """
-    clock, source, latencies, stopped = time.perf_counter, cycle(events()), list[float](), False
+    clock, source, latencies, warm, stopped = time.perf_counter, cycle(events()), list[float](), 0, False
 
     async def call() -> None:
+        nonlocal warm
+        await fire(next(source))
+        warm += 1  # each caller has been through its first call, and so each connection is open
         while not stopped:
             started = clock()
             await fire(next(source))
@@ -51,7 +54,7 @@ async def sample(fire: Fire, *, concurrency: int, seconds: float, server_pid: in
 
     async def completed(calls: int) -> None:
         latest = clock() + LONGEST
-        while len(latencies) < calls and clock() < latest:  # noqa: ASYNC110 - an event would cost each call something
+        while (len(latencies) < calls or warm < concurrency) and clock() < latest:  # noqa: ASYNC110 - an event would cost each call something
             await asyncio.sleep(0.002)
 
     gc.collect()
@@ -61,7 +64,7 @@ async def sample(fire: Fire, *, concurrency: int, seconds: float, server_pid: in
             group.create_task(call())
             if number % START_TOGETHER == START_TOGETHER - 1:
                 await asyncio.sleep(START_TOGETHER / 1000)
-        await completed(max(concurrency, 50))
+        await completed(LEAST)
         before = len(latencies)
         server, cpu, start = machine.cpu_seconds(server_pid), time.process_time(), clock()
         await asyncio.sleep(seconds)
