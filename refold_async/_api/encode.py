@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from .._types.errors import CallbackError, InvalidTriggerError
@@ -19,23 +19,23 @@ _CONTAINERS = (dict, list, tuple)
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def _make_dumps() -> Callable[[object], str]:
-    """Give what encodes a document.
+def _make_chunks() -> Callable[[object, int], Iterable[str]]:
+    """Return what encodes a document in pieces.
 
-    `JSONEncoder.encode` makes its C encoder anew each time; this one is made once, where the interpreter has the one
+    `JSONEncoder.encode` makes its C encoder again each time; this one is made once, where the interpreter has the one
     that is known. It does not look for loops: what is checked before has none.
     """
     internals: Any = json.encoder
     try:
-        encode = internals.c_make_encoder(
+        encode: Callable[[object, int], Iterable[str]] = internals.c_make_encoder(
             None, _encoder.default, internals.encode_basestring, None, ":", ",", False, False, False
         )
     except (AttributeError, TypeError):
-        return _encoder.encode
-    return lambda document: "".join(encode(document, 0))
+        return lambda document, _: (_encoder.encode(document),)
+    return encode
 
 
-_dumps = _make_dumps()
+_chunks = _make_chunks()
 
 
 _prefixes: dict[str, str] = {}
@@ -51,8 +51,11 @@ def encode_body(event: str, payload: Mapping[str, Any] | None, encoder: JSONEnco
     :raises CallbackError: when the encoder raised, or returned anything but bytes.
     """
     if encoder is None:
+        if payload is not None and not isinstance(payload, dict):
+            raise InvalidTriggerError(f"payload must be a JSON object (a dict) or None, not {type(payload).__name__}")
         body = _encode_json(event, payload)
     else:
+        check_payload(payload)
         document: dict[str, Any] = {"event": event}
         if payload is not None:
             document["payload"] = payload
@@ -65,28 +68,27 @@ def encode_body(event: str, payload: Mapping[str, Any] | None, encoder: JSONEnco
     return body
 
 
-def check_payload(payload: object, *, any_mapping: bool) -> None:
-    """Refuse a payload that is no JSON object.
+def check_payload(payload: object) -> None:
+    """Refuse a payload that is not a mapping, before an encoder of the caller's own sees it.
 
     :raises InvalidTriggerError: naming the type found.
     """
-    if payload is None or isinstance(payload, Mapping if any_mapping else dict):
-        return
-    raise InvalidTriggerError(f"payload must be a JSON object (a dict) or None, not {type(payload).__name__}")
+    if payload is not None and not isinstance(payload, Mapping):
+        raise InvalidTriggerError(f"payload must be a JSON object (a dict) or None, not {type(payload).__name__}")
 
 
 def _encode_json(event: str, payload: Mapping[str, Any] | None) -> bytes:
     try:
         if payload is None:
-            return _dumps({"event": event}).encode()
+            return "".join(_chunks({"event": event}, 0)).encode()
         prefix = _prefixes.get(event)
         if prefix is None:
-            prefix = _dumps({"event": event})[:-1] + ',"payload":'
+            prefix = "".join(_chunks({"event": event}, 0))[:-1] + ',"payload":'
             if len(_prefixes) >= _PREFIXES_REMEMBERED:
                 _prefixes.clear()
             _prefixes[event] = prefix
         _check_keys(payload, 1)
-        return f"{prefix}{_dumps(payload)}}}".encode()
+        return f"{prefix}{''.join(_chunks(payload, 0))}}}".encode()
     except (TypeError, ValueError, RecursionError) as error:
         problem = _find_problem(payload, "payload", 0) or _surrogate(event, "event")
         raise InvalidTriggerError(f"{problem or 'payload is not JSON'}; JSON cannot hold it") from error

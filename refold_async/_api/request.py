@@ -13,7 +13,7 @@ from .._types.errors import InvalidTriggerError
 from .._types.values import Idempotency, JSONEncoder
 from .address import Address
 from .constants import COMMON_HEADERS, DEFAULT_KEY_HEADER, EVENT_PATH, JSON_TYPE
-from .encode import check_payload, encode_body
+from .encode import encode_body
 from .headers import header_value
 
 Pairs = tuple[tuple[bytes, bytes], ...]
@@ -92,18 +92,31 @@ class EncodedRequest:
     """A request, ready to be sent, any number of times. Its repr shows neither credential nor body.
 
     :ivar body: the body's bytes.
+    :ivar rest: the body, if it is too long to be part of `first`.
     :ivar key: the idempotency key that goes with it, if any.
     :ivar is_key_minted: whether that key was minted for this request, and is not the caller's.
     :ivar account: the end customer, as resolved; `config` and `instance_tag` too.
     :ivar token: the token that was minted for it, if any.
     """
 
-    __slots__ = ("_extra", "_head", "account", "body", "config", "instance_tag", "is_key_minted", "key", "token")
+    __slots__ = (
+        "_extra",
+        "_head",
+        "account",
+        "body",
+        "config",
+        "instance_tag",
+        "is_key_minted",
+        "key",
+        "rest",
+        "token",
+    )
 
     def __init__(self, head: RequestHead, extra: Pairs, body: bytes) -> None:
         self._head = head
         self._extra = extra
         self.body = body
+        self.rest = body if len(body) > _JOINED_BYTES else None
         self.key: str | None = None
         self.is_key_minted = False
         self.account: str | None = None
@@ -124,24 +137,17 @@ class EncodedRequest:
     @property
     def first(self) -> bytes:
         """The head, with the body if that is short."""
-        body = self.body
-        if len(body) > _JOINED_BYTES:
-            return self._joined(b"")
-        return self._joined(body)
-
-    def _joined(self, body: bytes) -> bytes:
-        length = len(self.body)
-        if not self._extra:
-            if not length and self._head.method == "GET":
-                return self._head.text + b"\r\n"
-            return b"%bContent-Length: %d\r\n\r\n%b" % (self._head.text, length, body)
-        extra = b"".join([b"%b: %b\r\n" % pair for pair in self._extra])
-        return b"%b%bContent-Length: %d\r\n\r\n%b" % (self._head.text, extra, length, body)
-
-    @property
-    def rest(self) -> bytes | None:
-        """The body, if it is not part of `first`."""
-        return self.body if len(self.body) > _JOINED_BYTES else None
+        head, body = self._head, self.body
+        length = len(body)
+        if length > _JOINED_BYTES:
+            body = b""
+        if self._extra:
+            extra = b"".join([b"%b: %b\r\n" % pair for pair in self._extra])
+        elif not length and head.method == "GET":
+            return head.text + b"\r\n"
+        else:
+            extra = b""
+        return b"%b%bContent-Length: %d\r\n\r\n%b" % (head.text, extra, length, body)
 
     def header_pairs(self, *, with_credential: bool) -> list[tuple[bytes, bytes]]:
         """Return the header fields in the order in which they are sent."""
@@ -204,7 +210,6 @@ class TriggerEncoder:
         """
         if not isinstance(event, str) or not event.strip():
             raise InvalidTriggerError("event must be the event's name as in the Refold console, and not empty")
-        check_payload(payload, any_mapping=self._encoder is not None)
         head = self._heads.get((slug, account, config)) if isinstance(slug, str) else None
         if head is None:
             head = self._make_head(slug, account, config)

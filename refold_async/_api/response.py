@@ -16,7 +16,8 @@ MAX_DECODED_BYTES = 1_000_000
 """A compressed body is not inflated beyond this: Refold's own are under a kilobyte."""
 
 _KEPT_CHARACTERS = 4096
-_decode = json.JSONDecoder().raw_decode
+_decoder: Any = json.JSONDecoder()
+_scan = _decoder.scan_once  # what `raw_decode` calls, without a frame of its own
 
 Redact = Callable[[bytes], bytes]
 """Replaces the credential in what a server sent."""
@@ -62,12 +63,12 @@ def parse_object(body: bytes | None) -> dict[str, Any] | None:
     try:
         if body[:1] == b"{":  # which spares json a guess at the encoding, and a look for white space
             text = body.decode()
-            value, end = _decode(text)
+            value, end = _scan(text, 0)
             if end != len(text) and text[end:].strip(" \t\r\n"):
                 return None
         else:
             value = json.loads(body)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, StopIteration):
         return None
     return value if isinstance(value, dict) else None
 
@@ -154,5 +155,10 @@ def text_of(fields: Mapping[str, Any], *names: str) -> str | None:
 
 def request_id_of(fields: Mapping[str, Any], evidence: Evidence, redact: Redact) -> str | None:
     """Return Refold's id for the request: from the body, else from the header field."""
-    found = text_of(fields, "request_id") or evidence.header(b"x-request-id")
+    found = fields.get("request_id")
+    if not isinstance(found, str) or not found:
+        head = evidence.head
+        if isinstance(head, bytes) and b"\r\nx-request-id:" not in head.lower():
+            return None
+        found = evidence.header(b"x-request-id")
     return None if found is None else redact(found.encode("utf-8", "replace")).decode("utf-8", "replace")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .._api.response import read_document
+from .._api.response import parse_object, read_document
 from .._types.evidence import NOT_REACHED, Cut, Evidence
 from .._types.values import Delivery, Sent, Trigger
 from ..policies.verdict import FailureKind, Verdict, over_attempts
@@ -214,8 +214,10 @@ class Call:
 
     def landed(self, evidence: Evidence) -> None:
         """Pass the slot on, now that a request is over; but after a 429 the limiter has to pause first."""
-        if evidence.status != 429:
-            self.release_slot()
+        slots = self.slots
+        if slots is not None and evidence.status != 429:
+            self.slots = None
+            slots.release()
 
     def leave_queue(self) -> None:
         """Stop waiting for a slot."""
@@ -306,7 +308,9 @@ class Call:
 
     def is_refold(self, evidence: Evidence) -> bool:
         """Whether a complete body is a response of Refold's own, a JSON object; it is kept as `document`."""
-        self.document = read_document(evidence)
+        head = evidence.head
+        # Of a plain response the body is as it is; another may have to be decompressed.
+        self.document = parse_object(evidence.body) if isinstance(head, bytes) else read_document(evidence)
         return self.document is not None
 
     def may_have_used_key(self) -> bool:
@@ -338,7 +342,7 @@ class Call:
         request = self.request
         if self.first_sent is None or request is None:
             return None
-        return Sent.of(
-            self.id, host, self.slug, self.event, request.account, request.config, request.instance_tag,
-            request.key, request.token, self.first_sent, request.body,
+        return Sent(
+            (_process, self.number), host, self.slug, self.event, request.account, request.config,
+            request.instance_tag, request.key, request.token, self.first_sent, request.body,
         )  # fmt: skip

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..limiters import PriorityRateLimiter
     from ..transports.pool import PoolTransport
 
+_running_asyncio_loop = asyncio._get_running_loop  # noqa: SLF001 - documented, and returns None where none runs
 _CLEANUP_GRACE = 2.0
 """Seconds for calls that were cut off to tidy up: closing a socket takes a few loop turns."""
 
@@ -55,6 +56,7 @@ class Lifecycle:
 
     :param plan: what the session is made of.
     :param max_connections: how many requests may be in flight; None for no limit.
+    :ivar origin: the host, port and TLS name of Refold.
     :ivar calls: those under way.
     """
 
@@ -66,7 +68,7 @@ class Lifecycle:
         self.clock: LoopClock
         self.timer: LoopTimer | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
-        self._origin = origin
+        self.origin = origin
         self._max_connections = max_connections
         self._bound: object | None = None
         self._forks = 0
@@ -107,25 +109,20 @@ class Lifecycle:
         """
         if self.loop is None:
             return None
-        transport = self._pool_transport
-        if transport is None:
-            transport = self.pool_transport
-            if transport is None:
-                return None
+        transport = self._pool_transport or self.pool_transport
+        if transport is None or not transport.is_serving:
+            return None
         session = self._session
-        if session is not None and (
+        if session is None:
+            if not httpx_internals.is_unpatched(None):
+                return None
+        elif (
             not httpx_internals.has_no_middleware(session)
+            or not httpx_internals.is_unpatched(session)
             or httpx_internals.transport_of(session, self.plan.base_url) is not transport
         ):
             return None
-        if not httpx_internals.is_unpatched(session) or not transport.reports_written:
-            return None
         return transport.wire.here()
-
-    @property
-    def origin(self) -> Target:
-        """The host, port and TLS name of Refold."""
-        return self._origin
 
     # The loop.
 
@@ -137,7 +134,7 @@ class Lifecycle:
         """
         if self.is_closed:
             raise ClientClosedError("this client is closed: make another, or keep it open for longer")
-        loop = running_loop()
+        loop = _running_asyncio_loop() or running_loop()  # a frame less, where it is asyncio's
         if loop is self._bound and self._forks == _forks.count:
             return
         self._check_owner(loop)

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from .._api.response import read_error, read_reply, request_id_of, text_of
+from .._api.response import read_error, read_reply, request_id_of
 from .._types.errors import (
     BatchStoppedError,
     ClientClosedError,
@@ -51,18 +51,22 @@ def build_receipt(
 
     :param document: the JSON object in its body, if it was parsed already.
     """
-    reading = read_reply(accepted, document, credential.redact)
+    raw = accepted.body
     verdicts = call.verdicts
     assert accepted.status is not None and verdicts is not None  # noqa: PT018 - both narrow a type
+    if document is None or not isinstance(accepted.head, bytes) or credential.redact(raw) is not raw:
+        reading = read_reply(accepted, document, credential.redact)
+        raw, document = reading.raw, reading.fields
+    message = document.get("message")
     return Receipt(
-        message=text_of(reading.fields, "message") or "",
+        message=message if isinstance(message, str) else "",
         status_code=accepted.status,
-        request_id=request_id_of(reading.fields, accepted, credential.redact),
+        request_id=request_id_of(document, accepted, credential.redact),
         attempts=call.tried,
         elapsed=elapsed,
         idempotency_key=None if call.request is None else call.request.key,
         after_ambiguous=len(verdicts) > 1 and call.after_ambiguous,
-        raw=reading.raw,
+        raw=raw,
         duplicate=verdicts[-1].duplicate,
         sent=call.sent(host),
     )

@@ -84,6 +84,8 @@ class Sender:
         self._conflict_is_duplicate = settings.idempotency is not None and settings.idempotency.conflict == "duplicate"
         # What a call may need that cannot be done in the callback that frees its slot.
         self._needs_preparation = credential.rotates or settings.before_send is not None
+        # Whether anything is to be told of each attempt, or asked before it.
+        self._is_watched = self._needs_preparation or bool(self._hooks) or settings.circuit_breaker is not None
 
     def with_settings(self, settings: Settings, limiter: PriorityRateLimiter | None) -> Sender:
         """Return a sender for a view: other settings, and perhaps another limiter; the rest is shared."""
@@ -120,7 +122,10 @@ class Sender:
         :raises InvalidTriggerError: for what could not be sent.
         :raises CallbackError: for code of the caller's own that raised.
         """
-        account, config = self.settings.account(call.linked_account_id, call.config_id)
+        settings = self.settings
+        account, config = settings.linked_account_id, settings.config_id
+        if call.linked_account_id is not None or call.config_id is not None:
+            account, config = settings.account(call.linked_account_id, call.config_id)
         try:
             return self.encoder.encode(
                 call.slug, call.event, call.payload, account, config, call.instance_tag, call.idempotency_key
@@ -157,7 +162,12 @@ class Sender:
         life.calls.add(call)
         self.budget.record_call()
         try:
-            accepted = await self._try_until_decided(call)
+            # The first attempt of most calls: at once, in this very frame. The rest is decided in one place only.
+            flight = self._launch_at_once(call)
+            evidence = None if flight is None else await flight.future
+            accepted = evidence is not None and self._is_plain_acceptance(call, evidence)
+            if not accepted:
+                accepted = await self._try_until_decided(call, evidence)
         except BaseException:  # cancelled: the hooks are told the verdict, and it is raised again as it came
             self._abandon(call)
             call.state = CallState.DONE
@@ -173,7 +183,7 @@ class Sender:
             raise failure
         elapsed = life.clock.now() - call.started
         receipt = build_receipt(call, call.last, call.document, self.address.host, elapsed, self.credential)
-        if self._hooks:
+        if self._is_watched:
             self._finish(call, Delivery.ACCEPTED, receipt, None)
         return receipt
 
@@ -198,18 +208,56 @@ class Sender:
 
     # The loop.
 
-    async def _try_until_decided(self, call: Call) -> bool:
-        """Try until it is accepted, or may not be tried again. Returns whether it was accepted."""
+    def _launch_at_once(self, call: Call) -> Flight | None:
+        """Write the first attempt of a call here and now, if all is at hand and nobody watches. Else return None."""
+        if self._is_watched or call.before_send is not None:
+            return None
+        life = self.life
+        pool = life.own_pool()
+        if pool is None:
+            return None
+        slots = life.slots
+        if slots is not None:
+            if not slots.available:
+                return None
+            slots.available -= 1
+            call.slots = slots
+        flight = self._launch(call, pool, None)
+        if flight is None:
+            call.release_slot()
+        else:
+            call.attempt = 1
+        return flight
+
+    def _is_plain_acceptance(self, call: Call, evidence: Evidence) -> bool:
+        """Judge an attempt that nobody watches. Returns whether it was accepted, and nothing is left to decide."""
+        policy = call.policy
+        if evidence.status != 200 or (policy is not None and policy.classify is not None):
+            return False
+        verdict = judge(evidence, is_refold=call.is_refold)
+        if verdict is not ACCEPTED_VERDICT:
+            return False
+        call.last = evidence
+        call.is_judged = True
+        call.tried = 1
+        call.verdicts = [verdict]
+        return True
+
+    async def _try_until_decided(self, call: Call, evidence: Evidence | None = None) -> bool:
+        """Try until it is accepted, or may not be tried again. Returns whether it was accepted.
+
+        :param evidence: of the first attempt, if that was made already.
+        """
         while True:
-            call.attempt += 1
-            call.is_judged = False
-            began = self.life.clock.now() if self._hooks else 0.0
-            if self._hooks:
-                self._hooks.attempt_started(call)
-            evidence = await self._attempt(call)
+            began = 0.0
+            if evidence is None:
+                call.attempt += 1
+                call.is_judged = False
+                if self._hooks:
+                    began = self.life.clock.now()
+                    self._hooks.attempt_started(call)
+                evidence = await self._attempt(call)
             verdict = self._judge(call, evidence)
-            if verdict is ACCEPTED_VERDICT and not self._hooks and not logger.isEnabledFor(logging.DEBUG):
-                return True
             if evidence.status == 429:
                 await self._throttled(call, verdict)
             self._report(call, evidence, verdict, began)
@@ -218,6 +266,7 @@ class Sender:
             delay = self._delay(call, verdict)
             if delay is None or not await self._back_off(call, delay, verdict):
                 return False
+            evidence = None
 
     async def _attempt(self, call: Call) -> Evidence:
         """Make one attempt: at once if all is at hand, else in steps. Returns its evidence."""
@@ -259,17 +308,13 @@ class Sender:
     def _launch(self, call: Call, pool: Pool, future: asyncio.Future[Any] | None) -> Flight | None:
         """Write the request of a call that holds a slot, if a grant and a connection are at hand."""
         life = self.life
-        grant = None
-        if self.limiter is not None:
-            grant = self.limiter.try_reserve()
-            if grant is None:
-                return None
-        connection = pool.take_idle(life.origin)
-        if connection is None:
-            if grant is not None:
-                grant.dropped()
-            return None
         now = life.clock.now()
+        connection = pool.take_idle(life.origin, now)
+        if connection is None:
+            return None
+        if self.limiter is not None and not self.limiter.try_take():
+            pool.release(connection, reusable=True)
+            return None
         self.mark_sent(call, now)
         timer, request = life.timer, call.request
         assert timer is not None and request is not None  # noqa: PT018 - both narrow a type
@@ -281,11 +326,7 @@ class Sender:
         except httpx.WriteError:  # it had just been closed; nothing was written
             call.exchange = None
             call.state = CallState.PREPARING
-            if grant is not None:
-                grant.dropped()
             return None
-        if grant is not None:
-            grant.sent()
         return flight
 
     def mark_sent(self, call: Call, now: float) -> None:
@@ -332,7 +373,7 @@ class Sender:
         return judge(
             evidence,
             is_refold=call.is_refold,
-            key_may_be_used=call.may_have_used_key(),
+            key_may_be_used=call.may_have_used_key,
             conflict_is_duplicate=self._conflict_is_duplicate,
             never_sent=NEVER_SENT,
             classify=classify,

@@ -6,7 +6,7 @@ import enum
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from attrs import field, frozen
 from attrs.validators import in_
@@ -84,37 +84,21 @@ class Trigger:
 class Sent:
     """What was sent, as it left: enough to look for the event, or to send it again as it was. Immutable.
 
-    :ivar call_id: the call's id, as logs and hook events name it.
-    :ivar host: the host it was sent to, with the port where that is not the usual one.
-    :ivar linked_account_id: the end customer, as resolved; None with a session token that names it.
-    :ivar config_id: that customer's configuration, as resolved.
-    :ivar instance_tag: the label, as sent.
-    :ivar idempotency_key: the key, as sent.
-    :ivar token: the unguessable token that the client minted for this trigger, where it was told to tag.
+    One is made for each call, so its fields are put together when they are asked for.
+
+    :param call: the call's id, or the two parts of it.
+    :param first_sent: POSIX seconds of the first write.
+    :param body: the body's bytes; its digest is made when it is asked for.
     """
 
-    __slots__ = (
-        "_body", "_digest", "_first_sent", "call_id", "config_id", "event", "host", "idempotency_key", "instance_tag",
-        "linked_account_id", "slug", "token",
-    )  # fmt: skip
+    __slots__ = ("_digest", "_facts")
 
-    call_id: str
-    host: str
-    slug: str
-    event: str
-    linked_account_id: str | None
-    config_id: str | None
-    instance_tag: str | None
-    idempotency_key: str | None
-    token: str | None
-    _first_sent: float
-    _body: bytes
     _digest: str | None
+    _facts: tuple[Any, ...]
 
-    @classmethod
-    def of(
-        cls,
-        call_id: str,
+    def __init__(
+        self,
+        call: str | tuple[str, int],
         host: str,
         slug: str,
         event: str,
@@ -125,28 +109,64 @@ class Sent:
         token: str | None,
         first_sent: float,
         body: bytes,
-    ) -> Sent:
-        """Make one. The digest and the date are made from `body` and `first_sent` when they are asked for."""
-        self = cls.__new__(cls)
-        put = object.__setattr__
-        put(self, "call_id", call_id)
-        put(self, "host", host)
-        put(self, "slug", slug)
-        put(self, "event", event)
-        put(self, "linked_account_id", linked_account_id)
-        put(self, "config_id", config_id)
-        put(self, "instance_tag", instance_tag)
-        put(self, "idempotency_key", idempotency_key)
-        put(self, "token", token)
-        put(self, "_first_sent", first_sent)
-        put(self, "_body", body)
-        put(self, "_digest", None)
-        return self
+    ) -> None:
+        facts = (
+            call, host, slug, event, linked_account_id, config_id, instance_tag, idempotency_key, token,
+            first_sent, body,
+        )  # fmt: skip
+        object.__setattr__(self, "_facts", facts)
+        object.__setattr__(self, "_digest", None)
+
+    @property
+    def call_id(self) -> str:
+        """The call's id, as logs, errors and hook events name it."""
+        call = self._facts[0]
+        return call if isinstance(call, str) else f"{call[0]}-{call[1]}"
+
+    @property
+    def host(self) -> str:
+        """The host it was sent to, with the port where that is not the usual one."""
+        return cast("str", self._facts[1])
+
+    @property
+    def slug(self) -> str:
+        """The application's slug."""
+        return cast("str", self._facts[2])
+
+    @property
+    def event(self) -> str:
+        """The event's name."""
+        return cast("str", self._facts[3])
+
+    @property
+    def linked_account_id(self) -> str | None:
+        """The end customer, as resolved; None with a session token that names it."""
+        return cast("str | None", self._facts[4])
+
+    @property
+    def config_id(self) -> str | None:
+        """That customer's configuration, as resolved."""
+        return cast("str | None", self._facts[5])
+
+    @property
+    def instance_tag(self) -> str | None:
+        """The label, as sent."""
+        return cast("str | None", self._facts[6])
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """The key, as sent."""
+        return cast("str | None", self._facts[7])
+
+    @property
+    def token(self) -> str | None:
+        """The unguessable token that the client minted for this trigger, where it was told to tag."""
+        return cast("str | None", self._facts[8])
 
     @property
     def first_sent_at(self) -> datetime:
         """When the first byte of the first attempt was written, in UTC."""
-        return datetime.fromtimestamp(self._first_sent, UTC)
+        return datetime.fromtimestamp(self._facts[9], UTC)
 
     @property
     def body_sha256(self) -> str:
@@ -155,23 +175,16 @@ class Sent:
         if digest is None:
             from hashlib import sha256
 
-            digest = sha256(self._body).hexdigest()
+            digest = sha256(self._facts[10]).hexdigest()
             object.__setattr__(self, "_digest", digest)
-            object.__setattr__(self, "_body", b"")
+            object.__setattr__(self, "_facts", (*self._facts[:10], b""))  # the body is not needed any more
         return digest
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as values that `json.dumps` takes."""
         return {
             "call_id": self.call_id,
-            "host": self.host,
-            "slug": self.slug,
-            "event": self.event,
-            "linked_account_id": self.linked_account_id,
-            "config_id": self.config_id,
-            "instance_tag": self.instance_tag,
-            "idempotency_key": self.idempotency_key,
-            "token": self.token,
+            **{name: getattr(self, name) for name in _SENT_TEXTS},
             "first_sent_at": self.first_sent_at.isoformat(),
             "body_sha256": self.body_sha256,
         }
@@ -180,10 +193,9 @@ class Sent:
     def from_dict(cls, fields: Mapping[str, Any]) -> Sent:
         """Make one of what `to_dict` returned."""
         first_sent = datetime.fromisoformat(fields["first_sent_at"]).timestamp()
-        names = cls.__slots__[3:]
-        self = cls.of(**{name: fields[name] for name in names}, first_sent=first_sent, body=b"")
-        object.__setattr__(self, "_digest", fields["body_sha256"])
-        return self
+        sent = cls(fields["call_id"], **{name: fields[name] for name in _SENT_TEXTS}, first_sent=first_sent, body=b"")
+        object.__setattr__(sent, "_digest", fields["body_sha256"])
+        return sent
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a Sent is immutable: {name} cannot be set")
@@ -199,6 +211,11 @@ class Sent:
 
     def __repr__(self) -> str:
         return f"<Sent {self.event!r} for {self.slug!r} to {self.host}, call {self.call_id}>"
+
+
+_SENT_TEXTS: Final = (
+    "host", "slug", "event", "linked_account_id", "config_id", "instance_tag", "idempotency_key", "token",
+)  # fmt: skip
 
 
 @frozen(kw_only=True)

@@ -9,7 +9,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 from attrs import frozen
@@ -27,11 +27,10 @@ SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple
 _Address = tuple[socket.AddressFamily, int, Any]
 
 
-@frozen(cache_hash=True)
-class Target:
+class Target(NamedTuple):
     """Where a connection leads.
 
-    :param sni: the name to present and to check in the TLS handshake; None for the host's.
+    :ivar sni: the name to present and to check in the TLS handshake; None for the host's.
     """
 
     host: str

@@ -117,6 +117,8 @@ class Connection(ConnectionLike, asyncio.BufferedProtocol):
             exchange.feed(bytes(self._pool.read_buffer[:nbytes]))
 
     def eof_received(self) -> bool:
+        if self.state is ConnectionState.IDLE:
+            self.state = ConnectionState.CLOSING
         return False  # closes the transport, and `connection_lost` is called
 
     def pause_writing(self) -> None:
@@ -160,7 +162,7 @@ class Connection(ConnectionLike, asyncio.BufferedProtocol):
         A readable idle connection was closed by the peer, or holds bytes that nobody asked for. The event loop may not
         have looked yet; and what came before a request was written cannot be its response.
         """
-        if self.state is not ConnectionState.IDLE or self._transport.is_closing():
+        if self.state is not ConnectionState.IDLE:
             return False
         return self._poll is None or not self._poll.poll(0)
 

@@ -21,14 +21,16 @@ MAX_RESPONSE_BYTES = 1_000_000
 _PLAIN_HEAD = re.compile(
     # Possessive quantifiers: a head that does not match fails in one pass. At most 64 header fields.
     rb"HTTP/1\.1 (2[0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*+)?\r\n"
-    rb"((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+\r\n){0,64}+)\r\n"
+    rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+\r\n){0,64}+\r\n"
 )
-_FRAMING = re.compile(
-    rb"(?:^|\n)(content-length|transfer-encoding|content-encoding|connection|upgrade|keep-alive|trailer):"
-    rb"[ \t]*+([^\r]*+)",
-    re.IGNORECASE,
-)
-_LENGTH = re.compile(rb"[0-9]{1,9}[ \t]*")
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*+([0-9]{1,9}+)[ \t]*+\r\n")
+_PLAIN_CONNECTION = re.compile(rb"\r\nconnection:[ \t]*+keep-alive[ \t]*+\r\n")
+
+_FRAMING = re.compile(rb"\r\n(transfer-encoding|content-encoding|upgrade|trailer|connection):")
+"""Header fields, in lower case, that can change what the bytes after the head are. Of these only one is plain."""
+
+
+_new_evidence = tuple.__new__
 
 
 class SentRequest(Protocol):
@@ -146,7 +148,10 @@ class Flight:
         else:
             self._unwritten = connection.unwritten
             limit = self._timeouts.write
-        self._set_limit(now, limit)
+        until = self._deadline if limit is None else min(self._deadline, now + limit)
+        self.until = until
+        if until < self._timer.due:
+            self._timer.note(until)
 
     def check(self) -> None:
         """Assert what always holds, between two turns of the event loop."""
@@ -190,22 +195,35 @@ class Flight:
         match = _PLAIN_HEAD.match(data)
         if match is None:
             return False
-        framing = _FRAMING.findall(match[2])
-        if len(framing) != 1:
-            if len(framing) != 2:
-                return False
-            framing = [
-                pair for pair in framing if not (pair[0].lower() == b"connection" and pair[1].lower() == b"keep-alive")
-            ]
-            if len(framing) != 1:
-                return False
-        name, length = framing[0]
-        if name.lower() != b"content-length" or _LENGTH.fullmatch(length) is None:
-            return False
         end = match.end()
-        if len(data) - end != int(length) or match[1] == b"204" or match[1] == b"205" or not int(length):
+        lowered = data[:end].lower()
+        length = _LENGTH.search(lowered)
+        if (
+            length is None
+            or len(data) - end != int(length[1])
+            or len(data) == end
+            or lowered.count(b"\r\ncontent-length:") != 1
+        ):
             return False
-        self._land(Evidence(int(match[1]), data[:end], data[end:], True, True), reusable=True)
+        framing = _FRAMING.findall(lowered)
+        if framing and (framing != [b"connection"] or _PLAIN_CONNECTION.search(lowered) is None):
+            return False
+        status = int(match[1])
+        if status == 204 or status == 205:
+            return False
+        # What `_land` does, for the one case that is worth a frame less.
+        evidence = _new_evidence(Evidence, (status, data[:end], data[end:], True, True, None, None, True, ()))
+        connection = self._connection
+        assert connection is not None
+        self._connection = None
+        connection.finish(reusable=True)
+        self.evidence = evidence
+        self.state = FlightState.DONE
+        self.until = math.inf
+        self._timer.timed.discard(self)
+        if not self.future.done():
+            self.future.set_result(evidence)
+        self._owner.landed(evidence)
         return True
 
     def _still_writing(self) -> bool:

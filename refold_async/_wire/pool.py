@@ -102,13 +102,15 @@ class Pool:
             granted.abort()
             first = False
 
-    def take_idle(self, origin: Target) -> Connection | None:
+    def take_idle(self, origin: Target, now: float | None = None) -> Connection | None:
         """Give the idle connection that was used last, if it is still good; close those that are not."""
         stack = self._idle.get(origin)
         while stack:
             connection = stack.pop()
             self._idle_count -= 1
-            if self.loop.time() - connection.idle_since < self._expiry and connection.is_usable:
+            if (
+                self.loop.time() if now is None else now
+            ) - connection.idle_since < self._expiry and connection.is_usable:
                 return connection
             connection.abort()
         return None

@@ -42,30 +42,31 @@ class LoopTimer:
     container), and the responses may be in the sockets. So the loop reads those first.
 
     :ivar timed: what is watched. Add to it and call `note`; discard from it when done.
+    :ivar due: loop time at which it goes off; inf for never.
     """
 
-    __slots__ = ("_due", "_handle", "loop", "timed")
+    __slots__ = ("_handle", "due", "loop", "timed")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.timed: set[Timed] = set()
         self._handle: asyncio.TimerHandle | None = None
-        self._due = math.inf
+        self.due = math.inf
 
     def note(self, until: float) -> None:
         """Make sure that the timer goes off by then."""
-        if until < self._due:
+        if until < self.due:
             self._set(until)
 
     def _set(self, at: float) -> None:
         if self._handle is not None:
             self._handle.cancel()
-        self._due = at
+        self.due = at
         self._handle = self.loop.call_at(at, self._look, at, context=NO_CONTEXT)
 
     def _look(self, due: float) -> None:
         self._handle = None
-        self._due = math.inf
+        self.due = math.inf
         now = self.loop.time()
         if now - due > LATE:
             self._set(now + SECOND_LOOK)
@@ -82,4 +83,4 @@ class LoopTimer:
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
-            self._due = math.inf
+            self.due = math.inf

@@ -26,7 +26,12 @@ def adapt(limiter: RateLimiter | Any) -> PriorityRateLimiter:
     which waits for a slot and charges it; and `aclose`. Its `throttled` may be a plain function.
     """
     reserve = getattr(limiter, "reserve", None)
-    if callable(getattr(limiter, "try_reserve", None)) and reserve is not None and _takes_first(reserve):
+    if (
+        callable(getattr(limiter, "try_take", None))
+        and callable(getattr(limiter, "try_reserve", None))
+        and reserve is not None
+        and _takes_first(reserve)
+    ):
         return cast("PriorityRateLimiter", limiter)
     return _Adapted(limiter)
 
@@ -46,6 +51,9 @@ class _Adapted:
 
     def try_reserve(self, *, first: bool = False) -> Grant | None:
         return None
+
+    def try_take(self) -> bool:
+        return False
 
     async def reserve(self, *, deadline: float | None = None, first: bool = False) -> Grant:
         if self._reserve is None:

@@ -60,6 +60,10 @@ class PriorityRateLimiter(RateLimiter, Protocol):
         """Take a slot if one is free at this very moment and nobody waits for it; else return None."""
         ...
 
+    def try_take(self) -> bool:
+        """Take a slot for a request that is written at this very moment; False if that takes more than a look."""
+        ...
+
     async def reserve(self, *, deadline: float | None = None, first: bool = False) -> Grant:
         """Wait for a slot, then take it.
 

@@ -161,6 +161,10 @@ class SharedRateLimiter:
             )
         self.name = default_name
 
+    def try_take(self) -> bool:
+        """Return False: a look at the server takes a while."""
+        return False
+
     def try_reserve(self, *, first: bool = False) -> Grant | None:
         """Take a slot if one is free at this very moment and nobody waits for it; else return None."""
         with self._lock:

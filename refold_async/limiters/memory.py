@@ -102,6 +102,18 @@ class MemoryRateLimiter:
                 return None
             return self._try(self._clock())
 
+    def try_take(self) -> bool:
+        """Take a slot for a request that is written at this very moment; False if none is free, or others wait."""
+        with self._lock:
+            if self._queue.waiting or self._lost:
+                return False
+            now = self._clock()
+            pacer = self._pacer
+            if not pacer.grant(now):
+                return False
+            pacer.sent(now, now)
+            return True
+
     def _try(self, now: float, started: float | None = None) -> MemoryGrant | None:
         if self._lost:
             self._count_lost(now)

@@ -34,8 +34,11 @@ class RetryBudget:
 
     def record_call(self) -> None:
         """Count a call: it earns `ratio` of a retry."""
-        self._current()[1] += 1
         self._calls += 1
+        if self._clock() < self._slice_ends and self._slices:
+            self._slices[-1][1] += 1
+        else:
+            self._current()[1] += 1
 
     def try_spend(self) -> bool:
         """Take one retry from the budget; False if there is none left."""

@@ -61,7 +61,7 @@ def judge(
     evidence: Evidence,
     *,
     is_refold: Callable[[Evidence], bool],
-    key_may_be_used: bool = False,
+    key_may_be_used: Callable[[], bool] = lambda: False,
     conflict_is_duplicate: bool = False,
     never_sent: tuple[type[Exception], ...] = (),
     classify: Classifier | None = None,
@@ -87,7 +87,7 @@ def judge(
                 return ACCEPTED_VERDICT
             return _NOT_REFOLD
         retry_after = _retry_after(evidence, now)
-        if status == 409 and key_may_be_used:
+        if status == 409 and key_may_be_used():
             if conflict_is_duplicate:
                 return Verdict(Delivery.ACCEPTED, None, duplicate=True)
             return Verdict(Delivery.AMBIGUOUS, FailureKind.CONFLICT, retry_after)

@@ -102,6 +102,16 @@ class PoolTransport(httpx.AsyncHTTPTransport):
         """Whether the errors raised here tell if any of the request was handed over."""
         return self._ours and self.is_untouched
 
+    @property
+    def is_serving(self) -> bool:
+        """Whether our own wire serves, and nobody has replaced anything that they want to see called."""
+        if "handle_async_request" in self.__dict__ and not self.is_untouched:
+            return False
+        handle = httpx.AsyncHTTPTransport.handle_async_request
+        if handle is not self._seen[0] or "httpcore" in sys.modules:
+            return self._ours and self._are_methods_original()
+        return self._ours and self._untouched
+
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         url, extensions = request.url, request.extensions
         if self._ours and self._are_methods_original() and self.wire.serves(url.raw_scheme, extensions):
