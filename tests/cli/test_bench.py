@@ -56,7 +56,9 @@ def test_a_load_is_fired_at_a_mock_in_a_process_of_its_own() -> None:
     assert result["client"]["cpu_us_per_event"] > 0
     latency = result["latency_ms"]
     assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"] <= latency["p99_9"] <= latency["max"]
-    assert result["events_per_second"] == pytest.approx(200 / result["seconds"], rel=0.01)
+    assert result["events_per_second"] == pytest.approx(200 / result["seconds"], rel=0.2), (
+        "of seconds rounded to milliseconds"
+    )
     assert result["waits"] == {"count": 0, "seconds": 0.0, "pauses": 0}
 
 
