@@ -101,7 +101,15 @@ class Connection(ConnectionLike, asyncio.BufferedProtocol):
             self._transport.abort()
             return
         self.state = ConnectionState.IDLE
-        sock = transport.get_extra_info("socket")
+        if not self.origin.tls:
+            self._watch_for_bytes()
+
+    def _watch_for_bytes(self) -> None:
+        """Let `is_usable` ask the kernel for bytes that the event loop has not read yet.
+
+        Over TLS only once a response was read: after a handshake servers send session tickets, which are no response.
+        """
+        sock = self._transport.get_extra_info("socket")
         if sock is not None and hasattr(select, "poll"):
             self._poll = select.poll()
             self._poll.register(sock.fileno(), select.POLLIN)
@@ -248,6 +256,8 @@ class Connection(ConnectionLike, asyncio.BufferedProtocol):
         if self.is_reading_paused:
             self.resume_reading()
         reusable = reusable and self.state is ConnectionState.IDLE and not self.is_writing_paused
+        if self._poll is None and reusable:
+            self._watch_for_bytes()
         self._pool.release(self, reusable=reusable)
 
     def pause_reading(self) -> None:
