@@ -14,8 +14,8 @@ from .._core.notify import logger
 SOURCE_GRACE = 1.0
 """Seconds that a source which was told to stop has for its own clean-up, before that is cut off too."""
 
-BREATH = 16
-"""After so many items in a row the event loop gets its turn, should nothing else have given it one."""
+CHECKPOINT_EVERY = 16
+"""After so many items in a row the event loop gets its turn, unless something else has let it run."""
 
 
 class Feeder:
@@ -98,7 +98,7 @@ class Feeder:
                 self._pulling = False
             self._hand_over(given)
             pulled += 1
-            if pulled % BREATH == 0:
+            if pulled % CHECKPOINT_EVERY == 0:
                 await anyio.lowlevel.checkpoint()
 
     def poke(self) -> None:

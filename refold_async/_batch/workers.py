@@ -19,7 +19,7 @@ from .._types.evidence import Cut
 from .._types.results import BatchInterruptedError, Outcome
 from .._types.values import Delivery, Trigger
 from .crew import CANCELLED_GRACE, GRACE, Crew
-from .feeder import BREATH, Feeder
+from .feeder import CHECKPOINT_EVERY, Feeder
 from .options import BatchOptions, Source, check_source
 from .ordering import Item, Lanes
 from .outcomes import KEY_FAILED, STOPPED, accepted, cut_short, failed, interrupted, invalid, not_attempted
@@ -74,7 +74,7 @@ class Batch:
         self._exhausted = False
         self._stopped = False
         self._active: set[Call] = set()
-        self._since_breath = 0
+        self._since_checkpoint = 0
         self._crew = Crew(options.max_concurrency, self._work, fatal=self._die, last=lambda: deliver(None))
 
     @property
@@ -212,13 +212,48 @@ class Batch:
     # Working
 
     async def _work(self) -> None:
+        """Send one item after the other. All of it in one frame: a row costs little more than its call."""
+        sender, active = self._sender, self._active
+        deadline, host = sender.settings.deadline, sender.address.host
         item = await self._next()
         while item is not None:
             self._make_room()
-            item = await self._send(*item) or await self._next()
+            index, trigger = item
+            key = trigger.ordering_key
+            if self._stopped:
+                self._report(not_attempted(index, trigger, STOPPED))
+            else:
+                call = sender.new_call(trigger, is_patient=True)
+                active.add(call)
+                try:
+                    outcome = accepted(index, trigger, await sender.send(call, deadline))
+                except RefoldError as error:
+                    outcome = failed(index, trigger, error)
+                except BaseException as error:
+                    self._report(cut_short(index, trigger, call, error, host))
+                    raise
+                finally:
+                    active.discard(call)
+                if key is not None and not outcome.ok:
+                    self._lanes.failed(key)
+                self._report(outcome)
+                self._since_checkpoint += 1
+                if self._since_checkpoint >= CHECKPOINT_EVERY:
+                    await self._yield_to_loop()
+            item = None if key is None else self._next_of(key)
+            if item is None:
+                item = self._pull_now() or await self._next()
+
+    def _pull_now(self) -> Item | None:
+        """Return the next item to send, if one can be had without waiting."""
+        if self._ready:
+            return self._ready.popleft()
+        if self._feeder is None and self._held < self._most_held and not self._exhausted:
+            return self._pull()
+        return None
 
     async def _next(self) -> Item | None:
-        """Give the next item to send, once there is room for one; None when there are no more."""
+        """Return the next item to send, once there is room for one; None when there are no more."""
         while True:
             if self._ready:
                 return self._ready.popleft()
@@ -228,43 +263,17 @@ class Batch:
                 item = self._pull()
                 if item is not None:
                     return item
-                await self._breathe()
+                self._since_checkpoint += 1
+                if self._since_checkpoint >= CHECKPOINT_EVERY:
+                    await self._yield_to_loop()
             else:
                 self._make_room()
                 await self._crew.park()
 
-    async def _breathe(self) -> None:
-        """Give the event loop its turn now and then: what is refused, or answered from memory, never waits."""
-        self._since_breath += 1
-        if self._since_breath >= BREATH:
-            self._since_breath = 0
-            await anyio.lowlevel.checkpoint()
-
-    async def _send(self, index: int, trigger: Trigger) -> Item | None:
-        """Send one item; give the next one with its key, if one waits."""
-        if self._stopped:
-            self._report(not_attempted(index, trigger, STOPPED))
-        else:
-            outcome = await self._fire(index, trigger)
-            if trigger.ordering_key is not None and not outcome.ok:
-                self._lanes.failed(trigger.ordering_key)
-            self._report(outcome)
-            await self._breathe()
-        return None if trigger.ordering_key is None else self._next_of(trigger.ordering_key)
-
-    async def _fire(self, index: int, trigger: Trigger) -> Outcome:
-        sender = self._sender
-        call = sender.new_call(trigger, is_patient=True)
-        self._active.add(call)
-        try:
-            return accepted(index, trigger, await sender.send(call, sender.settings.deadline))
-        except RefoldError as error:
-            return failed(index, trigger, error)
-        except BaseException as error:
-            self._report(cut_short(index, trigger, call, error, sender.address.host))
-            raise
-        finally:
-            self._active.discard(call)
+    async def _yield_to_loop(self) -> None:
+        """Let the event loop run now and then: rows that are rejected here, or answered by a mock, never wait."""
+        self._since_checkpoint = 0
+        await anyio.lowlevel.checkpoint()
 
     def _next_of(self, key: object) -> Item | None:
         while (item := self._lanes.next(key)) is not None:

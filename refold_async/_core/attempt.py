@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import inspect
+import math
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -13,10 +16,11 @@ from .._wire.connection import Connection
 from .._wire.flight import Flight
 from .._wire.httpx_wire import HttpxExchange
 from .._wire.loops import is_cancellation
-from ..limiters import Grant
+from ..limiters import Grant, PriorityRateLimiter
 from .call import Call, CallState
-from .settings import Sending
-from .usercode import call_async
+from .settings import BeforeSend, Sending
+from .slots import FairSemaphore
+from .usercode import call_now, wait_for_result
 
 if TYPE_CHECKING:
     from .._wire.pool import Pool
@@ -34,15 +38,21 @@ class Attempt:
     handshake holds up nobody else.
     """
 
-    __slots__ = ("_call", "_connection", "_grant", "_pool", "_sender", "_told", "_waited")
+    __slots__ = (
+        "_call", "_connection", "_goes_first", "_grant", "_has_credential", "_has_slot", "_pool", "_sender", "_untold",
+        "_waited",
+    )  # fmt: skip
 
     def __init__(self, sender: Sender, call: Call) -> None:
         self._sender = sender
         self._call = call
+        self._has_credential = not sender.credential.rotates
+        self._has_slot = call.slots is not None
+        self._goes_first = False
+        self._untold = self._callbacks()
         self._pool: Pool | None = None
         self._connection: Connection | None = None
         self._grant: Grant | None = None
-        self._told = False
         self._waited = 0.0
 
     async def run(self) -> Evidence:
@@ -59,14 +69,11 @@ class Attempt:
         evidence: Evidence | None = None
         flight: Flight | None = None
         try:
-            with life.scope_of(call) as scope:
-                await self._prepare()
-                if self._pool is not None:
-                    flight = self._launch()
-                else:
-                    evidence = await self._send_by_httpx()
-            if evidence is None and flight is None:  # the scope was ended from outside
-                evidence = self._cut(scope.cut or Cut.CANCELLED)
+            waiting = self._step()
+            if waiting is None and self._pool is not None:  # all was at hand: there is nothing to be cut short
+                flight = self._launch()
+            else:
+                flight, evidence = await self._go_on(waiting)
         except RefoldError as error:
             evidence = NOT_REACHED._replace(error=error)
         except httpx.HTTPError as error:  # of opening the connection, or of its write: nothing left
@@ -88,6 +95,22 @@ class Attempt:
         assert evidence is not None
         return evidence
 
+    async def _go_on(self, waiting: Coroutine[Any, Any, None] | None) -> tuple[Flight, None] | tuple[None, Evidence]:
+        """Take the steps that have to be awaited, where the call's deadline and owner can end them; then write."""
+        flight: Flight | None = None
+        evidence: Evidence | None = None
+        with self._sender.life.scope_of(self._call) as scope:
+            while waiting is not None:
+                await waiting
+                waiting = self._step()
+            if self._pool is not None:
+                flight = self._launch()
+            else:
+                evidence = await self._send_by_httpx()
+        if flight is not None:
+            return flight, None
+        return None, evidence or self._cut(scope.cut or Cut.CANCELLED)  # None if the scope was ended from outside
+
     def _foreign_failure(self, error: BaseException) -> Evidence:
         """Return the evidence of an attempt that was ended by a failure of code of the caller's own."""
         exchange = self._call.exchange
@@ -103,70 +126,88 @@ class Attempt:
         exchange = self._call.exchange
         return NOT_REACHED._replace(cut=cut) if exchange is None else exchange.abandon(cut)
 
-    async def _prepare(self) -> None:
-        """Do everything up to the write."""
+    def _step(self) -> Coroutine[Any, Any, None] | None:
+        """Do what can be done towards the write. Returns what has to be awaited before the next step; None if ready."""
         sender, call = self._sender, self._call
-        life = sender.life
-        if sender.credential.rotates:  # before anything is held: the answer may take a while
-            await sender.credential.refresh()
-        slots = life.slots
-        if call.slots is None and slots is not None:
-            await slots.acquire()
+        life, limiter = sender.life, sender.limiter
+        if not self._has_credential:  # before anything is held: the answer may take a while
+            self._has_credential = True
+            return sender.credential.refresh()
+        if not self._has_slot:
+            slots = life.slots
+            if slots is not None and not slots.try_acquire():
+                return self._acquire(slots)
+            self._has_slot = True
             call.slots = slots
-        self._pool = life.own_pool()
-        first = False
+        if self._pool is None:
+            self._pool = life.own_pool()
         while True:
-            if sender.limiter is not None and self._grant is None:
-                await self._reserve(first=first)
-                first = True
-            if self._pool is not None and self._connection is None:
-                self._connection = self._pool.take_idle(life.origin)
-                if self._connection is None:
-                    self._drop_grant()
-                    self._connection = await self._pool.acquire(life.origin, call.timeout.as_dict())
-                    continue
-            if not self._told:
-                await self._before_send()
-                self._told = True
-            if self._grant is not None and not self._grant.is_fresh():
-                self._drop_grant()
-                continue
-            if self._connection is not None and not self._connection.is_usable:
-                self._connection.abort()
-                self._connection = None
-                self._told = False
-                continue
-            if self._waited > 0 and sender.settings.hooks:
-                sender.settings.hooks.rate_limit_waited(call, self._waited)
-            return
+            waiting = self._take_in_hand(limiter)
+            if waiting is not None:
+                return waiting
+            while self._untold:
+                result = call_now("before_send", self._untold.pop(0), self._sending())
+                if inspect.isawaitable(result):
+                    return wait_for_result("before_send", result)
+            if self._is_in_hand():
+                if self._waited > 0 and sender.settings.hooks:
+                    sender.settings.hooks.rate_limit_waited(call, self._waited)
+                return None
 
-    async def _reserve(self, *, first: bool) -> None:
-        sender, call = self._sender, self._call
-        limiter, clock = sender.limiter, sender.life.clock
-        assert limiter is not None
-        grant = limiter.try_reserve(first=first)
-        if grant is None:
-            call.pause_deadline(clock.now())
-            deadline = None if call.deadline == float("inf") else clock.to_monotonic(call.deadline)
-            grant = await limiter.reserve(deadline=deadline, first=first)
-        call.resume_deadline(clock.now())
+    def _take_in_hand(self, limiter: PriorityRateLimiter | None) -> Coroutine[Any, Any, None] | None:
+        """Take a grant and a connection. Returns what has to be awaited for one; None if both are in hand."""
+        if limiter is not None and self._grant is None:
+            grant = limiter.try_reserve(first=self._goes_first)
+            if grant is None:
+                return self._reserve(limiter)
+            self._take(grant)
+        if self._pool is not None and self._connection is None:
+            self._connection = self._pool.take_idle(self._sender.life.origin)
+            if self._connection is None:
+                self._drop_grant()
+                return self._open(self._pool)
+        return None
+
+    def _is_in_hand(self) -> bool:
+        """Look whether grant and connection are still good, now that everybody was told; drop what is not."""
+        if self._grant is not None and not self._grant.is_fresh():
+            self._drop_grant()
+            return False
+        if self._connection is not None and not self._connection.is_usable:
+            self._connection.abort()
+            self._connection = None
+            self._untold = self._callbacks()
+            return False
+        return True
+
+    def _callbacks(self) -> list[BeforeSend]:
+        """Return what is to be called before the write: the client's `before_send`, then the call's own."""
+        return [each for each in (self._sender.settings.before_send, self._call.before_send) if each is not None]
+
+    async def _acquire(self, slots: FairSemaphore) -> None:
+        await slots.acquire()
+        self._has_slot = True
+        self._call.slots = slots
+
+    async def _reserve(self, limiter: PriorityRateLimiter) -> None:
+        call, clock = self._call, self._sender.life.clock
+        call.pause_deadline(clock.now())
+        deadline = None if call.deadline == math.inf else clock.to_monotonic(call.deadline)
+        self._take(await limiter.reserve(deadline=deadline, first=self._goes_first))
+
+    def _take(self, grant: Grant) -> None:
+        self._goes_first = True  # from now on: this one had its turn
         self._grant = grant
         self._waited += grant.waited
+        self._call.resume_deadline(self._sender.life.clock.now())
+
+    async def _open(self, pool: Pool) -> None:
+        self._connection = await pool.acquire(self._sender.life.origin, self._call.timeout.as_dict())
 
     def _drop_grant(self) -> None:
         grant, self._grant = self._grant, None
         if grant is not None:
             grant.dropped()
-
-    async def _before_send(self) -> None:
-        """Run the client's `before_send`, then the call's own.
-
-        :raises CallbackError: when one raised; a `RefoldError` of its own passes as it is. Nothing was sent.
-        """
-        call = self._call
-        for before_send in (self._sender.settings.before_send, call.before_send):
-            if before_send is not None:
-                await call_async("before_send", before_send, self._sending())
 
     def _sending(self) -> Sending:
         call = self._call

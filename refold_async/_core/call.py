@@ -19,6 +19,7 @@ from ..policies.verdict import FailureKind, Verdict, over_attempts
 if TYPE_CHECKING:
     from .._api.request import EncodedRequest
     from .._wire.scope import CallScope
+    from .._wire.timer import LoopTimer
     from ..policies.retry import RetryPolicy
     from .settings import BeforeSend, Timeouts
     from .slots import FairSemaphore
@@ -88,10 +89,11 @@ class Call:
     """
 
     __slots__ = (
-        "_launch", "_paused_for", "_queued_at", "_trigger", "_window_end", "attempt", "before_send", "config_id",
-        "deadline", "document", "event", "exchange", "first_sent", "first_sent_at", "future", "idempotency_key",
-        "instance_tag", "interrupted", "is_judged", "is_patient", "last", "linked_account_id", "number", "payload",
-        "policy", "request", "scope", "slots", "slug", "started", "state", "timeout", "tried", "until", "verdicts",
+        "_launch", "_paused_for", "_queued_at", "_timer", "_trigger", "_window_end", "attempt", "before_send",
+        "config_id", "deadline", "document", "event", "exchange", "first_sent", "first_sent_at", "future",
+        "idempotency_key", "instance_tag", "interrupted", "is_judged", "is_patient", "last", "linked_account_id",
+        "number", "payload", "policy", "request", "scope", "slots", "slug", "started", "state", "timeout", "tried",
+        "until", "verdicts",
     )  # fmt: skip
 
     def __init__(
@@ -139,6 +141,7 @@ class Call:
         self._trigger: Trigger | None = None
         self._launch: Callable[[Call], None] | None = None
         self._queued_at: FairSemaphore | None = None
+        self._timer: LoopTimer | None = None
         self._paused_for: float | None = None
         self._window_end = math.inf
 
@@ -180,14 +183,30 @@ class Call:
 
     # Waiting for a slot.
 
-    def queue(self, slots: FairSemaphore, future: asyncio.Future[Any], launch: Callable[[Call], None]) -> None:
-        """Wait for a slot. When it comes, `launch` is called, and the future gets the outcome."""
+    def queue(
+        self,
+        slots: FairSemaphore,
+        timer: LoopTimer,
+        future: asyncio.Future[Any],
+        launch: Callable[[Call], None],
+    ) -> None:
+        """Wait for a slot, until the deadline. When it comes, `launch` is called, and the future gets the outcome."""
         self.move(CallState.QUEUED)
         self.future = future
         self._launch = launch
         self._queued_at = slots
-        self.until = self.deadline
         slots.enqueue(self)
+        if self.deadline != math.inf:
+            self.until = self.deadline
+            self._timer = timer
+            timer.timed.add(self)
+            timer.note(self.until)
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            self.until = math.inf
+            timer.timed.discard(self)
 
     @property
     def is_gone(self) -> bool:
@@ -200,7 +219,7 @@ class Call:
         if self.is_gone or launch is None:
             return False
         self._launch = None
-        self.until = math.inf
+        self._stop_timer()
         self.state = CallState.PREPARING
         self.slots, self._queued_at = self._queued_at, None
         launch(self)
@@ -224,7 +243,7 @@ class Call:
         slots, self._queued_at = self._queued_at, None
         if slots is not None:
             self._launch = None
-            self.until = math.inf
+            self._stop_timer()
             slots.forget()
 
     def expire(self, now: float) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .credentials import Credential
     from .lifecycle import Lifecycle
     from .settings import Settings
+    from .slots import FairSemaphore
 
 logger = logging.getLogger("refold_async")
 
@@ -163,8 +164,8 @@ class Sender:
         self.budget.record_call()
         try:
             # The first attempt of most calls: at once, in this very frame. The rest is decided in one place only.
-            flight = self._launch_at_once(call)
-            evidence = None if flight is None else await flight.future
+            future = self._launch_at_once(call)
+            evidence = None if future is None else await future
             accepted = evidence is not None and self._is_plain_acceptance(call, evidence)
             if not accepted:
                 accepted = await self._try_until_decided(call, evidence)
@@ -208,26 +209,35 @@ class Sender:
 
     # The loop.
 
-    def _launch_at_once(self, call: Call) -> Flight | None:
-        """Write the first attempt of a call here and now, if all is at hand and nobody watches. Else return None."""
+    def _launch_at_once(self, call: Call) -> asyncio.Future[Any] | None:
+        """Write the first attempt of a call here and now, or let it wait for a slot, if nobody watches.
+
+        Returns the future of its evidence, which is None where there is more to do; or None, and nothing was done.
+        """
         if self._is_watched or call.before_send is not None:
             return None
-        life = self.life
-        pool = life.own_pool()
+        pool = self.life.own_pool()
         if pool is None:
             return None
-        slots = life.slots
+        slots = self.life.slots
         if slots is not None:
             if not slots.available:
-                return None
+                return self._queue(call, pool, slots)
             slots.available -= 1
             call.slots = slots
         flight = self._launch(call, pool, None)
-        if flight is None:
-            call.release_slot()
-        else:
-            call.attempt = 1
-        return flight
+        if flight is not None:
+            return flight.future
+        call.release_slot()
+        return None
+
+    def _queue(self, call: Call, pool: Pool, slots: FairSemaphore) -> asyncio.Future[Any]:
+        """Let a call wait for a slot. It is sent in the callback that frees one, if all else is at hand then."""
+        future: asyncio.Future[Any] = pool.loop.create_future()
+        timer = self.life.timer
+        assert timer is not None
+        call.queue(slots, timer, future, self._launch_queued)
+        return future
 
     def _is_plain_acceptance(self, call: Call, evidence: Evidence) -> bool:
         """Judge an attempt that nobody watches. Returns whether it was accepted, and nothing is left to decide."""
@@ -238,6 +248,7 @@ class Sender:
         if verdict is not ACCEPTED_VERDICT:
             return False
         call.last = evidence
+        call.attempt = 1
         call.is_judged = True
         call.tried = 1
         call.verdicts = [verdict]
@@ -250,8 +261,8 @@ class Sender:
         """
         while True:
             began = 0.0
+            call.attempt += 1
             if evidence is None:
-                call.attempt += 1
                 call.is_judged = False
                 if self._hooks:
                     began = self.life.clock.now()
@@ -271,11 +282,10 @@ class Sender:
     async def _attempt(self, call: Call) -> Evidence:
         """Make one attempt: at once if all is at hand, else in steps. Returns its evidence."""
         life = self.life
-        if not self._needs_preparation and call.before_send is None and call.interrupted is None:
+        if not self._needs_preparation and call.before_send is None and call.interrupted is None and call.slots is None:
             pool = life.own_pool()
             if pool is not None:
                 slots = life.slots
-                future: asyncio.Future[Evidence | None]
                 if slots is None or slots.try_acquire():
                     call.slots = slots
                     flight = self._launch(call, pool, None)
@@ -283,18 +293,9 @@ class Sender:
                         return await Attempt(self, call).run()
                     launched: Evidence = await flight.future
                     return launched
-                future = pool.loop.create_future()
-                call.queue(slots, future, self._launch_queued)
-                assert life.timer is not None
-                life.timer.timed.add(call)
-                if call.until != _NEVER:
-                    life.timer.note(call.until)
-                try:
-                    evidence = await future
-                finally:
-                    life.timer.timed.discard(call)
-                if evidence is not None:
-                    return evidence
+                queued: Evidence | None = await self._queue(call, pool, slots)
+                if queued is not None:
+                    return queued
         return await Attempt(self, call).run()
 
     def _launch_queued(self, call: Call) -> None:
@@ -343,14 +344,14 @@ class Sender:
 
     def _abandon(self, call: Call) -> None:
         """Leave nothing behind of a call that was cancelled, and judge it by what is known."""
+        if call.is_judged:  # between two attempts, or before the receipt
+            call.release_slot()
+            return
         evidence = NOT_REACHED
         if call.state is CallState.QUEUED:
             call.leave_queue()
         elif call.state is CallState.ON_WIRE and call.exchange is not None:
             evidence = call.exchange.abandon(Cut.CANCELLED)
-        elif call.state is CallState.BACKING_OFF or call.is_judged:
-            call.release_slot()
-            return
         call.release_slot()
         self._judge(call, evidence)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from .._types.errors import CallbackError, RefoldError
@@ -65,12 +65,34 @@ async def call_async(what: str, function: Callable[..., Any], *arguments: Any) -
     :param what: its name in the error.
     :raises CallbackError: when it raised, or cancelled itself; a `RefoldError` of its own passes as it is.
     """
+    result = call_now(what, function, *arguments)
+    return await wait_for_result(what, result) if inspect.isawaitable(result) else result
+
+
+def call_now(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Make the call of `call_async`, and return what it returns: a value, or something to be awaited.
+
+    :raises CallbackError: when it raised. Nothing is awaited here, so that a cancellation is its own.
+    """
+    try:
+        return function(*arguments)
+    except RefoldError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_cancellation(error):
+            raise
+        raise CallbackError(f"{what} raised {type(error).__name__}; nothing was sent") from error
+
+
+async def wait_for_result(what: str, awaitable: Awaitable[Any]) -> Any:
+    """Wait for what `call_now` returned.
+
+    :raises CallbackError: when it raised, or cancelled itself; a `RefoldError` of its own passes as it is.
+    """
     task = _current_task()
     cancelling = 0 if task is None else task.cancelling()
     try:
-        result = function(*arguments)
-        if inspect.isawaitable(result):
-            result = await result
+        return await awaitable
     except RefoldError:
         raise
     except Exception as error:
@@ -80,7 +102,6 @@ async def call_async(what: str, function: Callable[..., Any], *arguments: Any) -
         if not is_cancellation(error) or task is None or task.cancelling() > cancelling:
             raise
         raise CallbackError(f"{what} raised a cancellation of its own; nothing was sent") from error
-    return result
 
 
 def _current_task() -> asyncio.Task[Any] | None:

@@ -56,6 +56,7 @@ class HttpxExchange:
         self._transport = httpx_internals.transport_of(session, request.url)
         self._is_unpatched = httpx_internals.is_unpatched(session)
         self._evidence: Evidence | None = None
+        self._is_released = True
 
     def abandon(self, cut: Cut) -> Evidence:
         """Return what is known of a send that was cancelled: `run` has been left by then."""
@@ -84,7 +85,7 @@ class HttpxExchange:
             self._evidence = self._evidence or self._failed(error)
         finally:
             self._scrub(http_request)
-            if self._evidence is None or not self._evidence.complete:
+            if self._evidence is None or not self._evidence.complete or not self._is_released:
                 await self._release_leaked()
         assert self._evidence is not None
         return self._evidence
@@ -204,11 +205,13 @@ class HttpxExchange:
 
     async def _close(self, response: httpx.Response) -> None:
         """Release the connection. The response is in hand, so an error here changes nothing."""
+        self._is_released = False  # until it is: a native cancellation goes through the shield
         with anyio.CancelScope(shield=True):
             try:
                 await response.aclose()
             except Exception:  # noqa: BLE001 - foreign, and too late to matter
-                await self._release_leaked()
+                return
+        self._is_released = True
 
     async def _release_leaked(self) -> None:
         for leg in self._legs:
