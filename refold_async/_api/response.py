@@ -157,8 +157,5 @@ def request_id_of(fields: Mapping[str, Any], evidence: Evidence, redact: Redact)
     """Return Refold's id for the request: from the body, else from the header field."""
     found = fields.get("request_id")
     if not isinstance(found, str) or not found:
-        head = evidence.head
-        if isinstance(head, bytes) and b"\r\nx-request-id:" not in head.lower():
-            return None
-        found = evidence.header(b"x-request-id")
+        found = evidence.request_id
     return None if found is None else redact(found.encode("utf-8", "replace")).decode("utf-8", "replace")

@@ -5,10 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 
-import anyio
+from .._wire.loops import clock_of
 
 monotonic = time.monotonic
 """Bound once, as the limiters' and budgets' clocks are, so that all of them agree where a test freezes `time`."""
+
+
+def _trio_time() -> float:
+    import anyio
+
+    return anyio.current_time()
 
 
 class LoopClock:
@@ -21,7 +27,7 @@ class LoopClock:
     __slots__ = ("_is_own", "now")
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        self.now = anyio.current_time if loop is None else loop.time
+        self.now = _trio_time if loop is None else clock_of(loop)
         self._is_own = abs(self.now() - monotonic()) > 1.0
 
     def to_monotonic(self, at: float) -> float:

@@ -75,6 +75,9 @@ class Lifecycle:
         self._idle: anyio.Event | None = None
         self._pool_transport: PoolTransport | None = None
         self._session: httpx.AsyncClient | None = None
+        self._pool: Pool | None = None
+        self._client_class = httpx.AsyncClient
+        self._guard = httpx_internals.Guard(httpx.AsyncClient)
         self._limiter: PriorityRateLimiter | None = None
         if not plan.uses_pool:
             self._session = plan.make(self.pool_transport)  # what is wrong with it shows now
@@ -110,19 +113,24 @@ class Lifecycle:
         if self.loop is None:
             return None
         transport = self._pool_transport or self.pool_transport
-        if transport is None or not transport.is_serving:
+        if transport is None or not transport.is_own_wire or not self._guard.is_original():
             return None
         session = self._session
         if session is None:
-            if not httpx_internals.is_unpatched(None):
+            if httpx.AsyncClient is not self._client_class:  # somebody has put a class of theirs there
                 return None
         elif (
             not httpx_internals.has_no_middleware(session)
             or not httpx_internals.is_unpatched(session)
+            or not transport.is_untouched
             or httpx_internals.transport_of(session, self.plan.base_url) is not transport
         ):
             return None
-        return transport.wire.here()
+        return self._pool or self._bind_pool(transport)
+
+    def _bind_pool(self, transport: PoolTransport) -> Pool:
+        self._pool = transport.wire.here()
+        return self._pool
 
     # The loop.
 
@@ -145,7 +153,7 @@ class Lifecycle:
                     "made again here: make a client for each loop"
                 )
             self.calls.clear()
-            self._session = self._pool_transport = None
+            self._session = self._pool_transport = self._pool = None
             if not self.plan.uses_pool:
                 self._session = self.plan.make(self.pool_transport)
         self._bind(loop)

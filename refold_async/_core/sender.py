@@ -150,7 +150,8 @@ class Sender:
         try:
             life.check()
             call.started = life.clock.now()
-            call.set_time(deadline, call.started)
+            if deadline is not None:
+                call.set_time(deadline, call.started)
             call.request = self.encode(call)
             if call.first_sent_at is not None:
                 self._continue_window(call)
@@ -176,7 +177,9 @@ class Sender:
             self._finish(call, call.delivery, None, None)
             raise
         call.state = CallState.DONE
-        life.finished(call)
+        life.calls.discard(call)
+        if life.is_closed:
+            life.finished(call)
         if not accepted:
             via = None if call.last.status is not None else life.proxy()
             failure = build_error(call, self.address.host, self.credential, via=via)

@@ -67,6 +67,17 @@ class Evidence(NamedTuple):
                 return value.decode("utf-8", "replace")
         return None
 
+    @property
+    def request_id(self) -> str | None:
+        """The value of `X-Request-Id`, however that is spelled."""
+        head = self.head
+        if isinstance(head, bytes):
+            for name in (b"\r\nx-request-id:", b"\r\nX-Request-Id:", b"\r\nX-Request-ID:"):
+                start = head.find(name) + 15
+                if start >= 15:
+                    return head[start : head.index(b"\r\n", start)].strip(b" \t").decode("utf-8", "replace")
+        return self.header(b"x-request-id")
+
     def __repr__(self) -> str:  # neither head nor body: a server may echo the credential, and bodies are the customer's
         error = None if self.error is None else type(self.error).__name__
         return f"<Evidence status={self.status} written={self.written} complete={self.complete} error={error}>"

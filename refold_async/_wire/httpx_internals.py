@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import anyio
@@ -23,30 +24,57 @@ def is_original(function: Any, package: str) -> bool:
     return module.partition(".")[0] == package and not hasattr(function, "__wrapped__")
 
 
-_judged: dict[type, tuple[tuple[Any, ...], bool]] = {}
-"""By class of session: the methods that were looked at last, and whether they were httpx's own."""
+class Guard:
+    """Notices when somebody has replaced what tests and tracers replace in httpx and httpcore, before or after.
 
-
-def is_unpatched(session: httpx.AsyncClient | None) -> bool:
-    """Whether `send`, and all it calls down to the transport, are as httpx made them.
-
-    :param session: None for one that was not made yet: then the class it would be of is looked at.
+    It is asked for every request, so it compares what is there with what was there when it last looked closely.
     """
-    kind: Any = httpx.AsyncClient if session is None else type(session)
-    try:  # one look at each, because this is done for every request
-        methods = (
-            kind.send,
-            kind._send_handling_auth,  # noqa: SLF001
-            kind._send_handling_redirects,  # noqa: SLF001
-            kind._send_single_request,  # noqa: SLF001
-            kind._transport_for_url,  # noqa: SLF001
+
+    __slots__ = ("_auth", "_choose", "_core", "_handle", "_is_original", "_kind", "_redirects", "_send", "_single")
+
+    def __init__(self, kind: type[httpx.AsyncClient]) -> None:
+        self._kind: Any = kind
+        self._is_original = False
+        nothing: Any = None
+        self._send = self._auth = self._redirects = self._single = self._choose = self._handle = self._core = nothing
+
+    def is_original(self) -> bool:
+        """Whether `send`, and all it calls down to the connection pool, are as httpx and httpcore made them."""
+        kind = self._kind
+        httpcore = sys.modules.get("httpcore")  # not imported: nobody can have replaced anything in it
+        try:
+            if (
+                kind.send is self._send
+                and httpx.AsyncHTTPTransport.handle_async_request is self._handle
+                and (None if httpcore is None else httpcore.AsyncConnectionPool.handle_async_request) is self._core
+                and kind._send_handling_auth is self._auth  # noqa: SLF001
+                and kind._send_handling_redirects is self._redirects  # noqa: SLF001
+                and kind._send_single_request is self._single  # noqa: SLF001
+                and kind._transport_for_url is self._choose  # noqa: SLF001
+            ):
+                return self._is_original
+        except AttributeError:  # another httpx than those that are known: taken for a replaced one
+            return False
+        self._look(kind, httpcore)
+        return self._is_original
+
+    def _look(self, kind: Any, httpcore: Any) -> None:
+        self._send, self._auth = kind.send, kind._send_handling_auth  # noqa: SLF001
+        self._redirects, self._single = kind._send_handling_redirects, kind._send_single_request  # noqa: SLF001
+        self._choose = kind._transport_for_url  # noqa: SLF001
+        self._handle = httpx.AsyncHTTPTransport.handle_async_request
+        self._core = None if httpcore is None else httpcore.AsyncConnectionPool.handle_async_request
+        of_httpx = (self._send, self._auth, self._redirects, self._single, self._choose, self._handle)
+        self._is_original = all(is_original(method, "httpx") for method in of_httpx) and (
+            self._core is None or is_original(self._core, "httpcore")
         )
-    except AttributeError:  # another httpx than those that are known: taken for a replaced one
+
+
+def is_unpatched(session: httpx.AsyncClient) -> bool:
+    """Whether `send`, and all it calls down to the transport, are as httpx made them: the class's and the session's."""
+    if not _REPLACEABLE.isdisjoint(vars(session)):
         return False
-    known = _judged.get(kind)
-    if known is None or known[0] != methods:
-        known = _judged[kind] = methods, all(is_original(method, "httpx") for method in methods)
-    return known[1] and (session is None or _REPLACEABLE.isdisjoint(vars(session)))
+    return all(is_original(getattr(type(session), name, None), "httpx") for name in _SEND_METHODS)
 
 
 def has_no_middleware(session: httpx.AsyncClient) -> bool:

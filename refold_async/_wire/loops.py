@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 
@@ -27,6 +29,12 @@ def running_loop() -> object:
         if trio is None:
             raise
         return trio.lowlevel.current_trio_token()
+
+
+def clock_of(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
+    """Return what tells a loop's time: for asyncio's own that is `time.monotonic`, without a frame in between."""
+    is_plain = type(loop).time is asyncio.BaseEventLoop.time and "time" not in vars(loop)
+    return time.monotonic if is_plain else loop.time
 
 
 def is_loop_closed(loop: Any) -> bool:

@@ -12,6 +12,7 @@ from attrs import frozen
 from .connect import Connector, Target
 from .connection import Connection, ConnectionState
 from .limits import READ_BUFFER_BYTES
+from .loops import clock_of
 from .timer import NO_CONTEXT, LoopTimer
 
 
@@ -60,6 +61,7 @@ class Pool:
     ) -> None:
         self.loop = loop
         self.timer = LoopTimer(loop)
+        self._now = clock_of(loop)
         self.read_buffer = memoryview(bytearray(READ_BUFFER_BYTES))
         self._connector = connector
         self._max = float("inf") if max_connections is None else max_connections
@@ -108,9 +110,7 @@ class Pool:
         while stack:
             connection = stack.pop()
             self._idle_count -= 1
-            if (
-                self.loop.time() if now is None else now
-            ) - connection.idle_since < self._expiry and connection.is_usable:
+            if (self._now() if now is None else now) - connection.idle_since < self._expiry and connection.is_usable:
                 return connection
             connection.abort()
         return None
@@ -175,7 +175,7 @@ class Pool:
         elif self._idle_count >= self._max_idle:
             connection.abort()
         else:
-            connection.idle_since = self.loop.time()
+            connection.idle_since = self._now()
             stack = self._idle.get(connection.origin)
             if stack is None:
                 stack = self._idle[connection.origin] = []
@@ -228,7 +228,7 @@ class Pool:
     def _sweep(self) -> None:
         """Close what was idle for too long, and look again when the next one will have been."""
         self._sweeper = None
-        now = self.loop.time()
+        now = self._now()
         idle = [connection for stack in self._idle.values() for connection in stack]
         for connection in idle:
             if now - connection.idle_since >= self._expiry:

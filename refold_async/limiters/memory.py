@@ -107,12 +107,7 @@ class MemoryRateLimiter:
         with self._lock:
             if self._queue.waiting or self._lost:
                 return False
-            now = self._clock()
-            pacer = self._pacer
-            if not pacer.grant(now):
-                return False
-            pacer.sent(now, now)
-            return True
+            return self._pacer.take(self._clock())
 
     def _try(self, now: float, started: float | None = None) -> MemoryGrant | None:
         if self._lost:

@@ -134,6 +134,35 @@ class Pacer:
             return True
         return False
 
+    def take(self, now: float) -> bool:
+        """Make a grant and count its write at once, if one is due: `grant` and `sent` in one step."""
+        times = self._times
+        at = now + FRESH_FOR
+        if self._grain:
+            at = ceil(at / self._grain) * self._grain
+        if (
+            self._unsent
+            or now < self._full_rate_from
+            or self._arrival - self._slack > now
+            or self._in_window >= self._per_window
+            or (times and at < times[-1])
+        ):
+            if not self.grant(now):
+                return False
+            self.sent(now, now)
+            return True
+        arrival = self._arrival
+        self._arrival = (arrival if arrival > now else now) + self._interval  # noqa: FURB136 - as in `sent`
+        self._in_window += 1
+        if times and at == times[-1]:
+            self._counts[-1] += 1
+        else:
+            times.append(at)
+            self._counts.append(1)
+        if times[0] <= now - self._window:
+            self._forget(now)
+        return True
+
     def sent(self, granted: float, now: float) -> None:
         """Count the write of a grant that was made at `granted`."""
         self._unsent -= 1

@@ -68,12 +68,13 @@ class PoolTransport(httpx.AsyncHTTPTransport):
             local_address=local_address,
             socket_options=tuple(socket_options or ()),
         )
-        self._ours = HAS_PARSER and http1 and not (http2 or retries) and proxy is None
+        #: Whether its settings leave the requests to our own wire, and not to stock httpx.
+        self.is_own_wire = HAS_PARSER and http1 and not (http2 or retries) and proxy is None
         self._urls: dict[int, tuple[object, Target, bytes]] = {}
         self._seen: tuple[Any, Any] = (None, None)
         self._untouched = False
         self._shim: HttpcorePoolShim | None = None
-        if not self._ours:
+        if not self.is_own_wire:
             context = verify if isinstance(verify, ssl.SSLContext) else self.wire.tls_context()
             super().__init__(
                 context, None, trust_env, http1, http2, limits, proxy, uds, local_address, retries, socket_options
@@ -100,21 +101,11 @@ class PoolTransport(httpx.AsyncHTTPTransport):
     @property
     def reports_written(self) -> bool:
         """Whether the errors raised here tell if any of the request was handed over."""
-        return self._ours and self.is_untouched
-
-    @property
-    def is_serving(self) -> bool:
-        """Whether our own wire serves, and nobody has replaced anything that they want to see called."""
-        if "handle_async_request" in self.__dict__ and not self.is_untouched:
-            return False
-        handle = httpx.AsyncHTTPTransport.handle_async_request
-        if handle is not self._seen[0] or "httpcore" in sys.modules:
-            return self._ours and self._are_methods_original()
-        return self._ours and self._untouched
+        return self.is_own_wire and self.is_untouched
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         url, extensions = request.url, request.extensions
-        if self._ours and self._are_methods_original() and self.wire.serves(url.raw_scheme, extensions):
+        if self.is_own_wire and self._are_methods_original() and self.wire.serves(url.raw_scheme, extensions):
             assert isinstance(request.stream, httpx.AsyncByteStream)
             origin, target = self._address(url, extensions)
             outgoing = Outgoing(request.method.encode("ascii", "replace"), target, request.headers.raw, request.stream)
@@ -179,7 +170,7 @@ class PoolTransport(httpx.AsyncHTTPTransport):
                 await self._shim.aclose()
 
     def __repr__(self) -> str:
-        if not self._ours:
+        if not self.is_own_wire:
             return f"<PoolTransport over stock httpx: {self._pool!r}>"
         state = self.state
         return (
