@@ -101,11 +101,12 @@ async def test_a_stream_that_raises_ends_the_request_as_it_is(make_transport: Ma
 
 async def test_a_cancelled_upload_closes_its_stream(make_transport: MakeTransport) -> None:
     transport = make_transport()
-    closed = asyncio.Event()
+    started, closed = asyncio.Event(), asyncio.Event()
 
     async def endless() -> AsyncIterator[bytes]:
         try:
             while True:
+                started.set()
                 yield b"x"
                 await asyncio.sleep(0.001)
         finally:
@@ -113,7 +114,7 @@ async def test_a_cancelled_upload_closes_its_stream(make_transport: MakeTranspor
 
     async with serving(answering(OK)) as server:
         task = asyncio.ensure_future(exchange(transport, request_of(server.url, method="POST", content=endless())))
-        assert await until(lambda: bool(server.peers))
+        assert await until(started.is_set)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
