@@ -29,17 +29,16 @@ from ._types.errors import (
     WebhookPayloadError,
     WebhookSignatureError,
 )
-from ._types.outcome import AcceptedOutcome, FailedOutcome
 from ._types.results import BatchInterruptedError, BatchResult, Outcome
 from ._types.values import Delivery, Idempotency, RateLimit, Receipt, Sent, Trigger
 from ._version import __version__
 from .client import RefoldClient
-from .limiters import RateLimiter
-from .policies.circuit import CircuitBreaker
 from .policies.retry import RetryPolicy
 
 if TYPE_CHECKING:
-    from .limiters import PostgresRateLimiter, RedisRateLimiter, SQLiteRateLimiter
+    from ._types.outcome import AcceptedOutcome, FailedOutcome
+    from .limiters import PostgresRateLimiter, RateLimiter, RedisRateLimiter, SQLiteRateLimiter
+    from .policies.circuit import CircuitBreaker
 
 __all__ = [
     "APIError",
@@ -89,14 +88,19 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # a checker would take any name for one of ours
+    _LAZY = {  # seldom used, so loaded at first use
+        "AcceptedOutcome": "._types.outcome",
+        "CircuitBreaker": ".policies.circuit",
+        "FailedOutcome": "._types.outcome",
+        "PostgresRateLimiter": ".limiters",
+        "RateLimiter": ".limiters",
+        "RedisRateLimiter": ".limiters",
+        "SQLiteRateLimiter": ".limiters",
+    }
 
     def __getattr__(name: str) -> Any:
-        if name in (
-            "PostgresRateLimiter",
-            "RedisRateLimiter",
-            "SQLiteRateLimiter",
-        ):  # seldom used, so loaded at first use
-            from . import limiters
+        if name in _LAZY:
+            from importlib import import_module
 
-            return getattr(limiters, name)
+            return getattr(import_module(_LAZY[name], __name__), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

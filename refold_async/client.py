@@ -11,11 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, Unpack
 
 import httpx
 
-from ._api.address import Address, find_address
-from ._core.call import Call
-from ._core.credentials import Credential, Secret
-from ._core.lifecycle import Lifecycle
-from ._core.sender import Sender
+from ._api.address import find_address
+from ._core.credentials import Secret
 from ._core.settings import (
     BeforeSend,
     Options,
@@ -30,11 +27,6 @@ from ._core.settings import (
 from ._types.errors import AuthenticationError, ConfigurationError
 from ._types.results import BatchResult, Outcome
 from ._types.values import UNSET, Receipt, Trigger, Unset
-from ._wire.connect import Target
-from ._wire.session import plan_session
-from ._wire.tls import check_verify
-from .limiters import default_name, limiter_for_client
-from .policies.budget import RetryBudget
 from .policies.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -97,30 +89,19 @@ class RefoldClient:
         del api_key, session_token  # a traceback that prints local variables would show them
         address = find_address(base_url)
         settings = first_settings(options)
-        if max_connections is not None and (
-            isinstance(max_connections, bool) or not isinstance(max_connections, int) or max_connections < 1
-        ):
-            raise ConfigurationError(
-                f"max_connections must be 1 or more, or None for no limit, not {max_connections!r}"
-            )
-        plan = plan_session(
+        from ._core.assemble import make_sender  # the engine is loaded with the first client
+
+        self._sender = make_sender(
+            credential,
+            address,
+            settings,
+            rate_limit=options.get("rate_limit", UNSET),
+            max_connections=max_connections,
+            verify=verify,
+            proxy=proxy,
             http_client=http_client,
             transport=transport,
-            verify=check_verify(verify),
-            proxy=None if isinstance(proxy, Unset) else proxy,
-            trust_env=isinstance(proxy, Unset),
-            base_url=address.url,
-            max_connections=max_connections,
         )
-        life = Lifecycle(plan, Target(address.name.strip("[]"), address.port, address.is_tls), max_connections)
-        limiter, is_ours = limiter_for_client(
-            options.get("rate_limit", UNSET),
-            longest_pause=None if settings.retry is None else settings.retry.max_retry_after,
-            default_name=_limit_name(credential, address),
-        )
-        if is_ours and limiter is not None:
-            life.close_with(limiter)
-        self._sender = Sender(life, credential, address, settings, limiter, RetryBudget())
         self._is_view = False
 
     async def trigger(
@@ -164,7 +145,7 @@ class RefoldClient:
         """
         sender = self._sender
         settings = sender.settings
-        call = Call(
+        call = sender.make_call(
             slug,
             event,
             payload,
@@ -309,15 +290,12 @@ class RefoldClient:
         """
         sender = self._sender
         settings = sender.settings.changed(options)
-        limiter = sender.limiter
-        if options.get("rate_limit", UNSET) is not UNSET:
-            limiter, _ = limiter_for_client(
-                settings.rate_limit,
-                longest_pause=None if settings.retry is None else settings.retry.max_retry_after,
-                default_name=_limit_name(sender.credential, sender.address),
-            )
+        from ._core.assemble import make_view
+
         view = object.__new__(type(self))
-        view._sender = sender.with_settings(settings, limiter)
+        view._sender = make_view(
+            sender, settings, has_own_limiter=not isinstance(options.get("rate_limit", UNSET), Unset)
+        )
         view._is_view = True
         return view
 
@@ -374,9 +352,3 @@ class RefoldClient:
         raise TypeError(
             "a RefoldClient does not pickle: it holds a credential and open connections. Make one where it is needed"
         )
-
-
-def _limit_name(credential: Credential, address: Address) -> str | None:
-    """Return what a shared rate limit is called after, if there is a constant key: a digest, which may be shown."""
-    key = credential.constant_key
-    return None if key is None else default_name(str(address.url), key)

@@ -51,6 +51,8 @@ class Sender:
     :param jitter: returns numbers in [0, 1).
     """
 
+    make_call = Call
+
     def __init__(
         self,
         life: Lifecycle,

@@ -21,34 +21,42 @@ from .._types.values import (
     Unset,
     is_header_name,
 )
-from ..limiters import RateLimiter, is_limiter
 from ..policies.retry import RetryPolicy
 from .credentials import Credential, Secret
 from .notify import Hooks
 
 if TYPE_CHECKING:
     from ..hooks import Hook
+    from ..limiters import RateLimiter
     from ..policies.circuit import CircuitBreaker
 
 TimeoutTypes = float | httpx.Timeout | None
 """Seconds for each phase of an attempt, an `httpx.Timeout`, or None for no limit."""
 
 
-@frozen
 class Timeouts:
-    """Seconds for one attempt; None for no limit."""
+    """Seconds for one attempt; None for no limit. Not changed once it is made."""
 
-    connect: float | None = 5.0
-    write: float | None = 5.0
-    read: float | None = 10.0
-    pool: float | None = 5.0
+    __slots__ = ("connect", "pool", "read", "write")
+
+    def __init__(
+        self,
+        connect: float | None = 5.0,
+        write: float | None = 5.0,
+        read: float | None = 10.0,
+        pool: float | None = 5.0,
+    ) -> None:
+        self.connect = connect
+        self.write = write
+        self.read = read
+        self.pool = pool
 
     def as_dict(self) -> dict[str, float | None]:
         """Return them as httpx's extension."""
         return {"connect": self.connect, "read": self.read, "write": self.write, "pool": self.pool}
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False)
 class Sending:
     """An attempt that is about to be made: its slot is granted, and nothing of it is written yet.
 
@@ -151,6 +159,8 @@ def to_before_send(value: Any) -> BeforeSend | None:
 def _to_rate_limit(value: Any) -> RateLimit | RateLimiter | None:
     if value is None or isinstance(value, RateLimit):
         return value
+    from ..limiters import is_limiter
+
     if is_limiter(value):
         return cast("RateLimiter", value)
     raise ConfigurationError(f"rate_limit must be a RateLimit, a RateLimiter, or None for no limit, not {value!r}")
@@ -222,7 +232,7 @@ def _check_id(name: str, value: Any) -> str | None:
     return cast("str", value)
 
 
-@frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False, eq=False)
 class Settings:
     """How a client, or a view of one, makes its calls. Holds no credential.
 
