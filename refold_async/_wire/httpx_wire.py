@@ -15,6 +15,9 @@ from .loop_pool import was_written
 from .observed import Observation
 
 
+_ENDED_BY_AUTH = "the auth flow of the session ended with another request than the trigger's"
+
+
 class HttpxRequest(Protocol):
     """What this wire needs of an encoded request."""
 
@@ -53,6 +56,7 @@ class HttpxExchange:
         self._legs: list[Observation] = []
         self._leg_request: httpx.Request | None = None
         self._leg_requests: list[httpx.Request] = []
+        self._has_auth_begun = False
         self._transport = httpx_internals.transport_of(session, request.url)
         self._is_unpatched = httpx_internals.is_unpatched(session)
         self._evidence: Evidence | None = None
@@ -77,7 +81,10 @@ class HttpxExchange:
                     auth = _LegAuth(self._session.auth or httpx.Auth(), self)
                     response = await self._session.send(http_request, stream=True, follow_redirects=False, auth=auth)
                 self._responded(response)
-                self._evidence = await self._read(response)
+                if self._has_auth_begun and self._leg_request is None:  # the response is a token service's
+                    self._evidence = self._seen(error=httpx.ProtocolError(_ENDED_BY_AUTH))
+                else:
+                    self._evidence = await self._read(response)
             finally:
                 if response is not None:
                     await self._close(response)
@@ -125,6 +132,7 @@ class HttpxExchange:
 
     def begin_leg(self, leg: httpx.Request) -> None:
         """Note that a request of an auth flow is about to be sent."""
+        self._has_auth_begun = True
         self._leg_request = None
         if self.carries_trigger(leg):
             self._begin_leg(leg)
@@ -147,7 +155,7 @@ class HttpxExchange:
             self._legs[-1].responded(response)
 
     def _responded(self, response: httpx.Response) -> None:
-        if not self._legs:  # `send` was replaced by something that made no use of httpx's auth
+        if not self._legs and not self._has_auth_begun:  # `send` was replaced by something that made no use of httpx's auth
             self._legs.append(Observation())
             self._legs[-1].responded(response)
         elif self._leg_request is not None:

@@ -22,7 +22,6 @@ class RealTimeLoop(asyncio.SelectorEventLoop):
         return _now()
 
 
-@pytest.mark.xfail(reason="the layers read the clock late, the limiter reads it early", strict=False)
 @pytest.mark.parametrize(
     ("fault", "attempts"),
     [(None, 1), (Fault.throttle("0.01"), 2), (Fault.close_before_firing(), 2), (Fault.stall_head(), 2)],
@@ -44,7 +43,6 @@ def test_retries_go_on_where_time_is_frozen(
         assert runner.run(trigger()) == attempts
 
 
-@pytest.mark.xfail(reason="the layers read the clock late, the limiter reads it early", strict=False)
 def test_a_deadline_ends_a_call_where_time_is_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     async def trigger() -> RefoldError:
         with MockRefold(rate_limit=None, faults=[Fault.stall_head()]) as server:
