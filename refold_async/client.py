@@ -87,6 +87,8 @@ class RefoldClient:
     ) -> None:
         credential = find_credential(api_key, session_token)
         del api_key, session_token  # a traceback that prints local variables would show them
+        if isinstance(credential, ConfigurationError):
+            raise credential
         address = find_address(base_url)
         settings = first_settings(options)
         from ._core.assemble import make_sender  # the engine is loaded with the first client

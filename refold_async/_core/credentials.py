@@ -19,6 +19,10 @@ REMEMBERED = 8
 """Earlier values of a rotating credential that are still redacted, should a server echo them."""
 
 
+def _no_secret() -> str:
+    raise NotImplementedError
+
+
 class Credential:
     """Proves to Refold who is calling. It shows in no repr and does not pickle.
 
@@ -40,9 +44,22 @@ class Credential:
             self._source = secret
             return
         problem = self._keep(secret)
+        del secret
         if problem is not None:
-            del secret
             raise ConfigurationError(f"{kind} {problem}")
+
+    @classmethod
+    def of(
+        cls, kind: Literal["api_key", "session_token"], secret: Secret, *, name: str | None = None
+    ) -> Credential | ConfigurationError:
+        """Make a credential, or return why it cannot be one: no frame that holds the value is in the traceback.
+
+        :param name: what the error calls it; `kind` if left out.
+        """
+        made = cls(kind, _no_secret)
+        made._source = secret if callable(secret) else None
+        problem = None if callable(secret) else made._keep(secret)
+        return made if problem is None else ConfigurationError(f"{name or kind} {problem}")
 
     @property
     def constant_key(self) -> str | None:
@@ -84,9 +101,9 @@ class Credential:
         """Keep the value if it can be a credential; if not, return why. What raises must not have it as a local."""
         if not isinstance(value, str):
             return f"must be a str, or a callable that returns one, not {type(value).__name__}"
-        value = value.strip()
-        if not value:
+        if not value.strip():
             return "is blank: pass the one from the Refold console"
+        value = value.strip("\r\n")  # of a file that holds it
         if not _VISIBLE.fullmatch(value):
             return "holds characters that no Refold credential has: was it pasted whole?"
         if value != self._last_value:

@@ -289,30 +289,28 @@ def first_settings(options: Mapping[str, Any]) -> Settings:
     account, config = options.get("linked_account_id"), options.get("config_id")
     stored = os.environ.get("REFOLD_LINKED_ACCOUNT_ID") or None
     if config is None and (account is None or stored is None or account == stored):
-        config = os.environ.get("REFOLD_CONFIG_ID") or None
+        config = _check_id("REFOLD_CONFIG_ID", os.environ.get("REFOLD_CONFIG_ID") or None)
     if account is None:
-        account = stored
+        account = _check_id("REFOLD_LINKED_ACCOUNT_ID", stored)
     return Settings().changed({**options, "linked_account_id": account, "config_id": config})
 
 
-def find_credential(api_key: Secret | None, session_token: Secret | None) -> Credential:
-    """Return the one credential there is: an argument, else the environment.
+def find_credential(api_key: Secret | None, session_token: Secret | None) -> Credential | ConfigurationError:
+    """Return the one credential there is: an argument, else the environment. Return the error for none, or two.
 
-    :raises ConfigurationError: for none, or two.
+    It is returned and not raised: a traceback that prints local variables would show the credential.
     """
     if api_key is not None and session_token is not None:
-        raise ConfigurationError("api_key and session_token were both given: pass the one that these calls should use")
+        return ConfigurationError("api_key and session_token were both given: pass the one that these calls should use")
     if api_key is not None:
-        return Credential("api_key", api_key)
+        return Credential.of("api_key", api_key)
     if session_token is not None:
-        return Credential("session_token", session_token)
+        return Credential.of("session_token", session_token)
     stored_key, stored_token = os.environ.get("REFOLD_API_KEY"), os.environ.get("REFOLD_SESSION_TOKEN")
     if stored_key is not None and stored_token is not None:
-        # Not local variables any more: a traceback that prints those would show them.
-        del stored_key, stored_token
-        raise ConfigurationError("REFOLD_API_KEY and REFOLD_SESSION_TOKEN are both set: unset one, or pass one")
+        return ConfigurationError("REFOLD_API_KEY and REFOLD_SESSION_TOKEN are both set: unset one, or pass one")
     if stored_key is not None:
-        return Credential("api_key", stored_key)
+        return Credential.of("api_key", stored_key, name="REFOLD_API_KEY")
     if stored_token is not None:
-        return Credential("session_token", stored_token)
-    raise ConfigurationError("no credential: pass api_key= or session_token=, or set REFOLD_API_KEY")
+        return Credential.of("session_token", stored_token, name="REFOLD_SESSION_TOKEN")
+    return ConfigurationError("no credential: pass api_key= or session_token=, or set REFOLD_API_KEY")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import TracebackType
 from typing import Any
 
 import anyio
@@ -149,3 +150,34 @@ def proxy_of(transport: httpx.AsyncBaseTransport | None) -> str | None:
     if url is None:
         return None
     return f"{url.host.decode('ascii', 'replace')}:{url.port or ''}".rstrip(":")
+
+
+def drop_frames_of_httpcore(error: BaseException) -> None:
+    """Take the frames of httpcore out of the tracebacks of an error and of what caused it.
+
+    Their local variables hold the header fields that go to a proxy, with its user name and password.
+    """
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left:
+        each = left.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        left += [each.__cause__, each.__context__]
+        kept = [frame for frame in _frames(each.__traceback__) if not _is_of_httpcore(frame)]
+        for frame, following in zip(kept, [*kept[1:], None], strict=True):
+            frame.tb_next = following
+        each.__traceback__ = kept[0] if kept else None
+
+
+def _frames(traceback: TracebackType | None) -> list[TracebackType]:
+    found = []
+    while traceback is not None:
+        found.append(traceback)
+        traceback = traceback.tb_next
+    return found
+
+
+def _is_of_httpcore(frame: TracebackType) -> bool:
+    return str(frame.tb_frame.f_globals.get("__name__", "")).partition(".")[0] == "httpcore"

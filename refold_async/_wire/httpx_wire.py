@@ -14,7 +14,6 @@ from .flight import MAX_RESPONSE_BYTES
 from .loop_pool import was_written
 from .observed import Observation
 
-
 _ENDED_BY_AUTH = "the auth flow of the session ended with another request than the trigger's"
 
 
@@ -89,6 +88,7 @@ class HttpxExchange:
                 if response is not None:
                     await self._close(response)
         except Exception as error:  # noqa: BLE001 - the one boundary: what is foreign becomes evidence
+            httpx_internals.drop_frames_of_httpcore(error)
             self._evidence = self._evidence or self._failed(error)
         finally:
             self._scrub(http_request)
@@ -155,7 +155,7 @@ class HttpxExchange:
             self._legs[-1].responded(response)
 
     def _responded(self, response: httpx.Response) -> None:
-        if not self._legs and not self._has_auth_begun:  # `send` was replaced by something that made no use of httpx's auth
+        if not self._legs and not self._has_auth_begun:  # what replaced `send` makes no use of httpx's auth
             self._legs.append(Observation())
             self._legs[-1].responded(response)
         elif self._leg_request is not None:

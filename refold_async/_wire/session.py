@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from .._types.errors import ConfigurationError
 from .limits import KEEPALIVE_EXPIRY
+from .proxies import check_environment, check_proxy
 from .tls import default_context
 
 WireChoice = httpx.AsyncBaseTransport | Literal["pool", "httpx"]
@@ -112,6 +113,10 @@ def plan_session(
         raise ConfigurationError("http_client brings its own transport, proxy and verify: set those on it")
     if isinstance(transport, httpx.AsyncBaseTransport) and proxy is not None:
         raise ConfigurationError("transport= and proxy= were both given: set the proxy on the transport")
+    if proxy is not None:
+        check_proxy(proxy)
+    elif trust_env and http_client is None and not isinstance(transport, httpx.AsyncBaseTransport):
+        check_environment()
     return SessionPlan(
         http_client=http_client,
         transport=_choose_wire(transport),

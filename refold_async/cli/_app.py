@@ -9,7 +9,7 @@ import anyio
 import typer
 from rich.console import Console
 
-from .. import Delivery, Receipt, RefoldClient, RefoldError, __version__
+from .. import ConfigurationError, Delivery, Receipt, RefoldClient, RefoldError, __version__
 from ._batch import batch
 from ._bench import bench
 from ._demo import run_demo
@@ -18,7 +18,7 @@ from ._input import InputError
 from ._mock import mock_server
 from ._options import CACert, Verbose, trusted
 from ._payload import read_payload
-from ._words import with_cause
+from ._words import in_options, with_cause
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -116,9 +116,10 @@ def trigger(
             delivery=delivery.value,
             attempts=error.attempts,
             error=type(error).__name__,
-            message=with_cause(error),
+            message=in_options(with_cause(error)),
         )
-        if error.attempts == 0 and delivery is Delivery.NOT_SENT and error.__cause__ is None:
+        is_usage = error.attempts == 0 and delivery is Delivery.NOT_SENT and error.__cause__ is None
+        if is_usage or isinstance(error, ConfigurationError):
             raise typer.Exit(EXIT_USAGE) from None
         raise typer.Exit(EXIT_AMBIGUOUS if delivery is Delivery.AMBIGUOUS else EXIT_FAILED) from None
     _report(

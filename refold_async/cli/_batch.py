@@ -46,6 +46,7 @@ from ._source import Again, Source
 from ._summary import Summary
 from ._table import Table
 from ._trials import Trials
+from ._words import in_options
 
 _LONG_JOURNAL = 20_000_000
 """Bytes that take a second or so to read."""
@@ -210,9 +211,10 @@ def _run(make: Callable[[], BatchCommand], values: dict[str, Any]) -> None:
     try:
         code = make().run()
     except (ConfigurationError, InputError, JournalError) as error:
-        typer.echo(str(error), err=True)
+        message = in_options(str(error))
+        typer.echo(message, err=True)
         if values["as_json"]:
-            typer.echo(json.dumps({"error": str(error), "exit_code": EXIT_USAGE}))
+            typer.echo(json.dumps({"error": message, "exit_code": EXIT_USAGE}))
         code = EXIT_USAGE
     raise typer.Exit(code)
 

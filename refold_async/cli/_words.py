@@ -2,6 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
+_NO_CREDENTIAL: Final = "pass api_key= or session_token=, or set REFOLD_API_KEY"
+_OPTIONS: Final = {
+    _NO_CREDENTIAL: "set REFOLD_API_KEY or REFOLD_SESSION_TOKEN",
+    "api_key": "REFOLD_API_KEY",
+    "session_token": "REFOLD_SESSION_TOKEN",
+    "linked_account_id": "--linked-account-id",
+    "config_id": "--config-id",
+    "instance_tag": "--instance-tag",
+    "idempotency_key": "--idempotency-key",
+    "base_url": "--base-url",
+    "verify": "--cacert",
+    "rate_limit": "--rate",
+}
+"""What the command line has for the arguments that messages of the library name."""
+
+_ARGUMENT: Final = re.compile(
+    "|".join([re.escape(_NO_CREDENTIAL), *(rf"(?<![\w.-]){name}(?:=|(?![\w=-]))" for name in list(_OPTIONS)[1:])])
+)
+
 
 def duration(seconds: float) -> str:
     """Return a time as people say it: 42 s, 3 min, 2 h 5 min."""
@@ -34,3 +56,8 @@ def with_cause(error: BaseException) -> str:
         root = root.exceptions[-1]
     cause = str(root) or spelled(type(root).__name__)
     return said if root is error or cause in said else f"{said} ({cause})"
+
+
+def in_options(message: str) -> str:
+    """Return a message of the library in terms of the command line: variables and options in place of arguments."""
+    return _ARGUMENT.sub(lambda found: _OPTIONS[found[0].rstrip("=")], message)

@@ -204,7 +204,7 @@ def test_csv_that_passes_for_json_lines(server: MockRefold) -> None:
         (["--idempotency-header", "K", "--idempotency-window", "0"], "window must be a number above 0"),
         (["--deadline", "0"], "deadline must be seconds above 0"),
         (["--timeout", "-1"], "timeout must be seconds above 0"),
-        (["--base-url", "nowhere"], "base_url must begin with http"),
+        (["--base-url", "nowhere"], "--base-url must begin with http"),
         (["--format", "xml"], "Invalid value for '--format'"),
         (["--max-concurrency", "0"], "Invalid value for '--max-concurrency'"),
     ],

@@ -86,7 +86,7 @@ def test_trigger_that_was_not_sent_is_a_failure(server: MockRefold) -> None:
         (["slack", "E", "{"], "PAYLOAD is not JSON"),
         (["slack", "E", "[1]"], "payload must be a JSON object"),
         (["../x", "E"], "slug"),
-        (["slack", "E", "--base-url", "nowhere"], "base_url"),
+        (["slack", "E", "--base-url", "nowhere"], "--base-url"),
         (["slack"], "Missing argument"),
     ],
 )

@@ -87,10 +87,6 @@ BAD_ENVIRONMENT = [
 IDS = [f"{name} {number}" for number, (name, _) in enumerate(BAD_ENVIRONMENT)]
 
 
-@pytest.mark.not_yet(
-    9,
-    only=r"^(NO_PROXY 1|ALL_PROXY [34]|REFOLD_(LINKED|CONFIG|API))",
-)
 @pytest.mark.parametrize(("name", "value"), BAD_ENVIRONMENT, ids=IDS)
 def test_a_bad_variable_of_the_environment_is_a_configuration_error_that_names_it(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch
@@ -111,10 +107,6 @@ async def one_call() -> None:
         await client.trigger("slack", "E")
 
 
-@pytest.mark.not_yet(
-    9,
-    only=r"^(NO_PROXY 1|ALL_PROXY [34]|SSL_CERT_FILE [89]|REFOLD_(LINKED|CONFIG|API))",
-)
 @pytest.mark.parametrize(("name", "value"), BAD_ENVIRONMENT, ids=IDS)
 def test_the_command_line_ends_at_a_bad_variable_with_2_and_one_line(name: str, value: str) -> None:
     kept = {key: text for key, text in os.environ.items() if not key.lower().endswith("_proxy")}
@@ -168,7 +160,6 @@ BAD_ARGUMENTS: list[tuple[str, Any]] = [
 ]
 
 
-@pytest.mark.not_yet(9, only=r"^(proxy 1|proxy 2|proxy 4)\]$")
 @pytest.mark.parametrize(
     ("name", "value"), BAD_ARGUMENTS, ids=[f"{name} {number}" for number, (name, _) in enumerate(BAD_ARGUMENTS)]
 )

@@ -97,10 +97,15 @@ async def test_a_certificate_of_an_unknown_authority_is_said_to_be_one(wire: Any
     assert "verify" in str(error)
 
 
-@pytest.mark.not_yet(15, only=r"^(pool|httpx)\]$")
 async def test_a_port_that_speaks_plain_http_is_said_to(wire: Any) -> None:
-    async with serving() as server:
-        error = await error_of(server.url.replace("http://", "https://"), transport=wire)
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as listener:
+        port = listener.sockets[0].getsockname()[1]
+        error = await error_of(f"https://127.0.0.1:{port}", transport=wire)
     assert error.delivery is NOT_SENT
     assert "certificate" not in str(error)
     assert any(words in str(error) for words in ("does not speak TLS", "no TLS", "plain http"))
@@ -222,7 +227,6 @@ def run_program(arguments: list[str], env: dict[str, str]) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.not_yet(15, only=r"^(trigger|batch)\]$")
 @pytest.mark.parametrize("command", [["trigger", "slack", "E"], ["batch", "-"]], ids=["trigger", "batch"])
 async def test_the_command_line_speaks_of_variables_and_options_and_not_of_arguments(command: list[str]) -> None:
     env = {"PATH": "/usr/bin:/bin", "REFOLD_LINKED_ACCOUNT_ID": "a", "REFOLD_BASE_URL": "http://127.0.0.1:9"}
@@ -235,7 +239,6 @@ async def test_the_command_line_speaks_of_variables_and_options_and_not_of_argum
     assert "api_key" not in said.replace("REFOLD_API_KEY", "")
 
 
-@pytest.mark.not_yet(15)
 async def test_the_command_line_names_its_own_option_for_the_account() -> None:
     env = {"PATH": "/usr/bin:/bin", "REFOLD_API_KEY": "k", "REFOLD_BASE_URL": "http://127.0.0.1:9"}
     said = await asyncio.to_thread(run_program, ["trigger", "slack", "E"], env)

@@ -84,7 +84,7 @@ class _Stopping(selectors.DefaultSelector):
         while True:
             left = 0.005 if end is None else max(0.0, min(0.005, end - time.monotonic()))
             events = super().select(left)
-            if self.stands_still:
+            if self.stands_still and timeout != 0:  # not while callbacks are ready: they run before it waits
                 self.stands_still = False
                 if super().select(10) and eventually(self.until):
                     self.lost_seconds += 12.0
