@@ -31,6 +31,8 @@ from .policies.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from ._batch.options import Source
+    from ._core.sender import Sender
+    from .policies.circuit import CircuitBreaker
 
 
 _STOP_ON: Final[tuple[type[BaseException], ...]] = (AuthenticationError,)
@@ -192,6 +194,7 @@ class RefoldClient:
         stop_on: tuple[type[BaseException], ...] | None = _STOP_ON,
         on_key_failure: Literal["continue", "stop"] = "continue",
         look_ahead: int | None = None,
+        circuit_breaker: CircuitBreaker | None | Unset = UNSET,
     ) -> BatchResult:
         """Fire many events, and return their outcomes in input order, one for each input.
 
@@ -211,6 +214,7 @@ class RefoldClient:
         :param on_key_failure: "stop" gives up a key's later items after one was not accepted.
         :param look_ahead: how many items may be pulled ahead of those in flight, to find ones whose `ordering_key` is
             free. It counts once there are keys; None for 4 × `max_concurrency`.
+        :param circuit_breaker: while it is open, items wait; the client's if left out.
         :raises BatchInterruptedError: when `triggers` raised; every outcome so far is in its `.result`.
         :raises ConfigurationError: for an option that makes no sense.
         :raises ClientClosedError: when the client is closed already.
@@ -225,7 +229,7 @@ class RefoldClient:
             on_key_failure=on_key_failure,
             look_ahead=look_ahead,
         )
-        return await send_all(self._sender, triggers, options)
+        return await send_all(self._sender_with(circuit_breaker), triggers, options)
 
     def trigger_stream(
         self,
@@ -237,6 +241,7 @@ class RefoldClient:
         on_key_failure: Literal["continue", "stop"] = "continue",
         look_ahead: int | None = None,
         ordered: bool = False,
+        circuit_breaker: CircuitBreaker | None | Unset = UNSET,
     ) -> AbstractAsyncContextManager[AsyncIterator[Outcome]]:
         """Fire events from a source of any length, and yield their outcomes as they complete.
 
@@ -255,6 +260,7 @@ class RefoldClient:
         :param on_key_failure: "stop" gives up a key's later items after one was not accepted.
         :param look_ahead: how many items may be pulled ahead of those in flight, once there are ordering keys.
         :param ordered: yield the outcomes in input order; one that takes long then holds up those behind it.
+        :param circuit_breaker: while it is open, items wait; the client's if left out.
         :raises BatchInterruptedError: from the iteration, after the last outcome, when `triggers` raised; its `.result`
             holds those that nobody had taken when it did.
         :raises ConfigurationError: for an option that makes no sense, and for taking outcomes outside the block.
@@ -270,7 +276,7 @@ class RefoldClient:
             on_key_failure=on_key_failure,
             look_ahead=look_ahead,
         )
-        return OutcomeStream(self._sender, triggers, options, ordered=ordered)
+        return OutcomeStream(self._sender_with(circuit_breaker), triggers, options, ordered=ordered)
 
     def for_account(self, linked_account_id: str, *, config_id: str | None = None) -> RefoldClient:
         """Return a view of this client for another end customer; session, pool and limiter are shared.
@@ -300,6 +306,12 @@ class RefoldClient:
         )
         view._is_view = True
         return view
+
+    def _sender_with(self, circuit_breaker: CircuitBreaker | None | Unset) -> Sender:
+        if isinstance(circuit_breaker, Unset):
+            return self._sender
+        sender = self._sender
+        return sender.with_settings(sender.settings.changed({"circuit_breaker": circuit_breaker}), sender.limiter)
 
     @property
     def session(self) -> httpx.AsyncClient:

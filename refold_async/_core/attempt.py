@@ -24,6 +24,7 @@ from .usercode import call_now, wait_for_result
 
 if TYPE_CHECKING:
     from .._wire.pool import Pool
+    from .gate import Gate
     from .sender import Sender
 
 
@@ -129,7 +130,12 @@ class Attempt:
     def _step(self) -> Coroutine[Any, Any, None] | None:
         """Do what can be done towards the write. Returns what has to be awaited before the next step; None if ready."""
         sender, call = self._sender, self._call
-        life, limiter = sender.life, sender.limiter
+        life, limiter, gate = sender.life, sender.limiter, sender.gate
+        if gate is not None and not gate.lets(call):
+            self._give_back()
+            call.release_slot()
+            self._has_slot = False
+            return self._wait_at(gate)
         if not self._has_credential:  # before anything is held: the answer may take a while
             self._has_credential = True
             return sender.credential.refresh()
@@ -183,6 +189,12 @@ class Attempt:
     def _callbacks(self) -> list[BeforeSend]:
         """Return what is to be called before the write: the client's `before_send`, then the call's own."""
         return [each for each in (self._sender.settings.before_send, self._call.before_send) if each is not None]
+
+    async def _wait_at(self, gate: Gate) -> None:
+        call, clock = self._call, self._sender.life.clock
+        call.pause_deadline(clock.now())
+        await gate.enter(call)
+        call.resume_deadline(clock.now())
 
     async def _acquire(self, slots: FairSemaphore) -> None:
         await slots.acquire()

@@ -23,6 +23,7 @@ from ..policies.budget import RetryBudget
 from ..policies.verdict import ACCEPTED_VERDICT, Classifier, FailureKind, Verdict, judge
 from .attempt import Attempt
 from .call import Call, CallState
+from .gate import Gate
 from .results import build_error, build_receipt, name_call
 from .usercode import call_async, call_logged
 
@@ -87,6 +88,8 @@ class Sender:
         self._conflict_is_duplicate = settings.idempotency is not None and settings.idempotency.conflict == "duplicate"
         # What a call may need that cannot be done in the callback that frees its slot.
         self._needs_preparation = credential.rotates or settings.before_send is not None
+        breaker = settings.circuit_breaker
+        self.gate = None if breaker is None else Gate(breaker)
         # Whether anything is to be told of each attempt, or asked before it.
         self._is_watched = self._needs_preparation or bool(self._hooks) or settings.circuit_breaker is not None
 
@@ -313,6 +316,8 @@ class Sender:
 
     def _launch(self, call: Call, pool: Pool, future: asyncio.Future[Any] | None) -> Flight | None:
         """Write the request of a call that holds a slot, if a grant and a connection are at hand."""
+        if self.gate is not None and not self.gate.lets(call):
+            return None
         life = self.life
         now = life.clock.now()
         connection = pool.take_idle(life.origin, now)
@@ -370,9 +375,8 @@ class Sender:
         earlier = [self._judge_one(call, leg, classify) for leg in evidence.earlier] if evidence.earlier else []
         verdict = self._judge_one(call, evidence, classify)
         call.record(evidence, verdict, earlier)
-        breaker = self.settings.circuit_breaker
-        if breaker is not None and evidence.reached:
-            self._tell_breaker(evidence, verdict)
+        if self.gate is not None:
+            self.gate.tell(call, evidence, is_refold=verdict.kind is not FailureKind.NOT_REFOLD)
         return verdict
 
     def _judge_one(self, call: Call, evidence: Evidence, classify: Classifier | None) -> Verdict:
@@ -385,19 +389,6 @@ class Sender:
             classify=classify,
             now=time.time,
         )
-
-    def _tell_breaker(self, evidence: Evidence, verdict: Verdict) -> None:
-        from ..policies.circuit import is_outage
-
-        breaker = self.settings.circuit_breaker
-        assert breaker is not None
-        is_refold = verdict.kind is not FailureKind.NOT_REFOLD
-        if evidence.cut is not None and evidence.status is None:
-            return  # ended from here: it says nothing of Refold
-        if not is_outage(status_code=evidence.status, is_refold=is_refold):
-            breaker.record_answer()
-        elif breaker.record_outage():
-            logger.warning("Refold cannot be reached: the circuit breaker opens, and calls wait or end at once")
 
     def _delay(self, call: Call, verdict: Verdict) -> float | None:
         """Return the seconds to wait before the next attempt; None to give up."""

@@ -1,0 +1,84 @@
+"""Where calls wait, or end, while a circuit breaker is open."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING
+
+import anyio
+
+from .._types.errors import CircuitOpenError
+from .._types.evidence import Cut, Evidence
+from ..policies.circuit import is_outage
+
+if TYPE_CHECKING:
+    from ..policies.circuit import CircuitBreaker, Probe
+    from .call import Call
+
+logger = logging.getLogger("refold_async")
+
+
+class Gate:
+    """Lets calls pass a circuit breaker: all of them while it is closed, and one at a time as the probe while not.
+
+    Who moves it: attempts enter it before they hold anything, and the sender tells it how each has ended. What always
+    holds: a call that was let through as the probe ends its probe when its attempt has ended, however that was.
+
+    :param breaker: may be shared with other clients; their news is looked for every `probe_every` seconds.
+    """
+
+    def __init__(self, breaker: CircuitBreaker) -> None:
+        self._breaker = breaker
+        self._probes: dict[Call, Probe] = {}
+        self._news: anyio.Event | None = None
+
+    def lets(self, call: Call) -> bool:
+        """Whether the call may be sent now."""
+        return self._breaker.is_closed or call in self._probes
+
+    async def enter(self, call: Call) -> None:
+        """Wait until the call may be sent, if it is patient.
+
+        :raises CircuitOpenError: if it is not, and the circuit is open.
+        """
+        while not self.lets(call):
+            probe = self._breaker.begin_probe()
+            if probe is not None:
+                self._probes[call] = probe
+                return
+            if not call.is_patient:
+                raise CircuitOpenError("Refold could not be reached several times in a row: not sent, to spare it")
+            self._news = self._news or anyio.Event()
+            left = self._breaker.seconds_to_probe()
+            with anyio.move_on_after(self._breaker.probe_every if math.isinf(left) else left):
+                await self._news.wait()
+
+    def tell(self, call: Call, evidence: Evidence, *, is_refold: bool) -> None:
+        """Note how an attempt has ended.
+
+        :param is_refold: False for a success that is not Refold's.
+        """
+        breaker, probe = self._breaker, self._probes.pop(call, None)
+        # Ended from here, it says nothing of Refold, unless the deadline passed while Refold was to answer.
+        is_silent = not evidence.reached or (
+            evidence.cut is not None
+            and evidence.status is None
+            and not (evidence.cut is Cut.DEADLINE and evidence.written)
+        )
+        if is_silent:
+            if probe is not None:
+                probe.dropped()
+        elif not is_outage(status_code=evidence.status, is_refold=is_refold):
+            if breaker.record_answer():
+                logger.warning("Refold answers again: the circuit breaker closes")
+        elif probe is not None:
+            probe.failed()
+        elif breaker.record_outage():
+            logger.warning("Refold cannot be reached: the circuit breaker opens, and calls wait or end at once")
+        if self._news is not None and (probe is not None or breaker.is_closed):
+            self._news.set()
+            self._news = None
+
+    def __repr__(self) -> str:
+        return f"<Gate of {self._breaker!r}, probes={len(self._probes)}>"

@@ -1,0 +1,106 @@
+"""A client's circuit breaker: single calls end at once while it is open, rows wait, and one at a time probes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from refold_async import CircuitBreaker, CircuitOpenError, Delivery, RefoldError, Trigger
+from refold_async.policies.circuit import CircuitState
+from refold_async.testing import Fault, MockRefold
+from tests.support import ending
+
+pytestmark = pytest.mark.asyncio
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_a_single_call_ends_at_once_while_the_circuit_is_open(
+    server: MockRefold, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    breaker = CircuitBreaker(2, 5.0, clock=clock)
+    server.next(*[Fault.answer(503)] * 2)
+    async with server.client(circuit_breaker=breaker, retry=None) as client:
+        for _ in range(2):
+            await ending(client.trigger("slack", "E"))
+        with pytest.raises(CircuitOpenError) as caught:
+            await client.trigger("slack", "E")
+        assert (caught.value.delivery, caught.value.attempts) == (Delivery.NOT_SENT, 0)
+        assert server.ledger.requests == 2
+        clock.now += 5.0
+        assert (await client.trigger("slack", "E")).delivery is Delivery.ACCEPTED
+        assert breaker.is_closed
+    assert caplog.text.count("the circuit breaker opens") == 1
+
+
+async def test_a_probe_that_fails_leaves_it_open_for_as_long_again(server: MockRefold) -> None:
+    clock = Clock()
+    breaker = CircuitBreaker(1, 5.0, clock=clock)
+    server.next(*[Fault.answer(503)] * 2)
+    async with server.client(circuit_breaker=breaker, retry=None) as client:
+        await ending(client.trigger("slack", "E"))
+        clock.now += 5.0
+        assert not isinstance(await ending(client.trigger("slack", "E")), CircuitOpenError)
+        assert isinstance(await ending(client.trigger("slack", "E")), CircuitOpenError)
+        assert server.ledger.requests == 2
+
+
+async def test_a_call_that_was_never_sent_gives_its_probe_back(server: MockRefold) -> None:
+    clock = Clock()
+    breaker = CircuitBreaker(1, 5.0, clock=clock)
+
+    def refuse(sending: object) -> None:
+        raise ValueError("not now")
+
+    server.next(Fault.answer(503))
+    async with server.client(circuit_breaker=breaker, retry=None) as client:
+        await ending(client.trigger("slack", "E"))
+        clock.now += 5.0
+        await ending(client.trigger("slack", "E", before_send=refuse))
+        assert breaker.state is CircuitState.OPEN
+        assert (await client.trigger("slack", "E")).delivery is Delivery.ACCEPTED
+
+
+async def test_a_deadline_that_passed_on_the_wire_counts_as_an_outage(server: MockRefold) -> None:
+    breaker = CircuitBreaker(1, 5.0, clock=Clock())
+    server.next(Fault.stall_head())
+    async with server.client(circuit_breaker=breaker, retry=None) as client:
+        got = await ending(client.trigger("slack", "E", deadline=0.05))
+        assert got.delivery is Delivery.AMBIGUOUS
+        assert breaker.state is CircuitState.OPEN
+
+
+async def test_rows_wait_until_the_circuit_closes_and_none_is_lost(server: MockRefold) -> None:
+    """Their deadline stands still meanwhile: it is far shorter than the wait."""
+    breaker = CircuitBreaker(1, 0.2)
+    server.next(Fault.answer(503))
+    rows = [Trigger("slack", "E", {"id": n}) for n in range(12)]
+    async with server.client(retry=None) as client:
+        assert isinstance(await ending(client.with_options(circuit_breaker=breaker).trigger("slack", "E")), RefoldError)
+        assert breaker.state is CircuitState.OPEN
+        view = client.with_options(deadline=0.15)
+        result = await view.trigger_many(rows, max_concurrency=4, circuit_breaker=breaker)
+    assert [outcome.delivery for outcome in result] == [Delivery.ACCEPTED] * 12
+    assert server.ledger.requests == 13
+    assert breaker.is_closed
+
+
+async def test_a_batch_that_waits_at_an_open_circuit_can_be_cancelled(server: MockRefold) -> None:
+    breaker = CircuitBreaker(1, 1000.0)
+    server.next(Fault.answer(503))
+    async with server.client(retry=None, circuit_breaker=breaker) as client:
+        await ending(client.trigger("slack", "E"))
+        batch = asyncio.ensure_future(client.trigger_many([Trigger("slack", "E")]))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        batch.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await batch
+    assert server.ledger.requests == 1
