@@ -15,6 +15,7 @@ from ._api.address import find_address
 from ._core.credentials import Secret
 from ._core.settings import (
     BeforeSend,
+    CallOptions,
     Options,
     TimeoutTypes,
     find_credential,
@@ -26,10 +27,11 @@ from ._core.settings import (
 )
 from ._types.errors import AuthenticationError, ConfigurationError
 from ._types.results import BatchResult, Outcome
-from ._types.values import UNSET, Receipt, Trigger, Unset
+from ._types.values import UNSET, FileTypes, Receipt, Trigger, Unset
 from .policies.retry import RetryPolicy
 
 if TYPE_CHECKING:
+    from ._api.request import EncodedRequest
     from ._batch.options import Source
     from ._core.sender import Sender
     from .policies.circuit import CircuitBreaker
@@ -123,6 +125,7 @@ class RefoldClient:
         deadline: float | None | Unset = UNSET,
         retry: RetryPolicy | None | Unset = UNSET,
         before_send: BeforeSend | None = None,
+        files: Mapping[str, FileTypes] | None = None,
     ) -> Receipt:
         """Fire one event and wait until Refold has taken it; its workflows run afterwards.
 
@@ -139,6 +142,8 @@ class RefoldClient:
         :param deadline: seconds for the whole call; None for no limit; the client's if left out.
         :param retry: None to try once; the client's if left out.
         :param before_send: is passed a `Sending` before each attempt, after the client's own.
+        :param files: files to send along, by the names they get in the payload: bytes, `(name, bytes)`,
+            `(name, bytes, content type)`, or a path. They are read once, in a thread, before the first attempt.
         :raises InvalidTriggerError: before anything is sent, for what could not be sent.
         :raises APIError: when Refold answered no; its subclasses name the status.
         :raises RefoldConnectionError: when the connection failed, `RefoldTimeoutError` when an attempt timed out.
@@ -163,27 +168,76 @@ class RefoldClient:
         if before_send is not None:
             call.before_send = to_before_send(before_send)
         call.first_sent_at = first_sent_at
+        if files is not None:
+            call.files = files
         return await sender.send(call, settings.deadline if deadline is UNSET else to_deadline(deadline))
+
+    async def trigger_all(
+        self,
+        event: str,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        files: Mapping[str, FileTypes] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Receipt:
+        """Fire one event for every application of the account, and wait until Refold has taken it.
+
+        It takes the options of `trigger`, raises what that raises, and its verdict means the same. In messages, hook
+        events and `.sent`, its slug is `*`, which is no slug: such a trigger cannot be sent by another method.
+
+        :param event: the event's name, spelled as in the Refold console.
+        :param payload: a JSON object; None leaves it out.
+        :param files: files to send along, as with `trigger`.
+        """
+        unknown = options.keys() - CallOptions.__annotations__.keys()
+        if unknown:
+            raise TypeError(f"trigger_all() has no argument {min(unknown)!r}")
+        settings = self._sender.settings
+        timeout, retry = options.get("timeout", UNSET), options.get("retry", UNSET)
+        deadline = options.get("deadline", UNSET)
+        call = self._sender.make_call(
+            "*",
+            event,
+            payload,
+            options.get("linked_account_id"),
+            options.get("config_id"),
+            options.get("instance_tag"),
+            options.get("idempotency_key"),
+            settings.timeout if timeout is UNSET else to_timeouts(timeout),
+            settings.retry if retry is UNSET else to_retry(retry),
+        )
+        call.is_for_all = True
+        call.files = files
+        call.before_send = to_before_send(options.get("before_send"))
+        call.first_sent_at = options.get("first_sent_at")
+        return await self._sender.send(call, settings.deadline if deadline is UNSET else to_deadline(deadline))
 
     def check(self, trigger: Trigger) -> None:
         """Raise what sending this trigger would raise before anything is sent; do nothing if it can be sent.
+
+        Files that are paths are read, once, in this very thread; so they are by `preview`.
 
         :raises InvalidTriggerError: for what could not be sent.
         """
         if not isinstance(trigger, Trigger):
             raise ConfigurationError(f"check() takes a Trigger, not {type(trigger).__name__}")
-        self._sender.encode(self._sender.new_call(trigger))
+        self._encode(trigger)
 
     def preview(self, trigger: Trigger) -> dict[str, Any]:
         """Return the request that a trigger would be, as values for `json.dumps`, without the credential.
 
         :raises InvalidTriggerError: for what could not be sent.
         """
-        request = self._sender.encode(self._sender.new_call(trigger))
+        request = self._encode(trigger)
         pairs = request.header_pairs(with_credential=False)
         headers = {name.decode(): value.decode("latin-1") for name, value in pairs}
         body = request.body.decode("utf-8", "replace")
         return {"method": request.method, "url": str(request.url), "headers": headers, "body": body}
+
+    def _encode(self, trigger: Trigger) -> EncodedRequest:
+        call = self._sender.new_call(trigger)
+        self._sender.read_files(call)
+        return self._sender.encode(call)
 
     async def trigger_many(
         self,

@@ -17,4 +17,7 @@ COMMON_HEADERS = (
 )
 """Sent with each request, unless `extra_headers` has one of the same name."""
 
+ALL_APPS = "trigger"
+"""In place of a slug, in the path of a call that fires an event for every application."""
+
 JSON_TYPE = (b"Content-Type", b"application/json")

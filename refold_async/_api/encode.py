@@ -68,6 +68,36 @@ def encode_body(event: str, payload: Mapping[str, Any] | None, encoder: JSONEnco
     return body
 
 
+def encode_event(event: str) -> bytes:
+    """Encode an event's name as text.
+
+    :raises InvalidTriggerError: for what UTF-8 cannot hold.
+    """
+    try:
+        return event.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidTriggerError(f"{_surrogate(event, 'event')}; JSON cannot hold it") from error
+
+
+def encode_payload(payload: Mapping[str, Any], encoder: JSONEncoder | None) -> bytes:
+    """Encode a payload by itself, as forms carry it.
+
+    :raises InvalidTriggerError: naming the path of what cannot be sent.
+    :raises CallbackError: when the encoder raised, or returned anything but bytes.
+    """
+    check_payload(payload)
+    if encoder is not None:
+        return _encode_with(encoder, payload)
+    if not isinstance(payload, dict):
+        raise InvalidTriggerError(f"payload must be a JSON object (a dict) or None, not {type(payload).__name__}")
+    try:
+        _check_keys(payload, 1)
+        return "".join(_chunks(payload, 0)).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        problem = _find_problem(payload, "payload", 0)
+        raise InvalidTriggerError(f"{problem or 'payload is not JSON'}; JSON cannot hold it") from error
+
+
 def check_payload(payload: object) -> None:
     """Refuse a payload that is not a mapping, before an encoder of the caller's own sees it.
 
@@ -94,7 +124,7 @@ def _encode_json(event: str, payload: Mapping[str, Any] | None) -> bytes:
         raise InvalidTriggerError(f"{problem or 'payload is not JSON'}; JSON cannot hold it") from error
 
 
-def _encode_with(encoder: JSONEncoder, document: dict[str, Any]) -> bytes:
+def _encode_with(encoder: JSONEncoder, document: Mapping[str, Any]) -> bytes:
     try:
         body = encoder(document)
     except Exception as error:

@@ -12,8 +12,9 @@ import httpx
 from .._types.errors import InvalidTriggerError
 from .._types.values import Idempotency, JSONEncoder
 from .address import Address
-from .constants import COMMON_HEADERS, DEFAULT_KEY_HEADER, EVENT_PATH, JSON_TYPE
+from .constants import ALL_APPS, COMMON_HEADERS, DEFAULT_KEY_HEADER, EVENT_PATH, JSON_TYPE
 from .encode import encode_body
+from .files import Part, encode_multipart
 from .headers import header_value
 
 Pairs = tuple[tuple[bytes, bytes], ...]
@@ -192,6 +193,8 @@ class TriggerEncoder:
         given = {name.lower() for name, _ in extra_headers}
         self._common: Pairs = (*(pair for pair in COMMON_HEADERS if pair[0].lower() not in given), *extra_headers)
         self._heads: dict[tuple[str, str | None, str | None], RequestHead] = {}
+        # Of what is less often sent: to all applications (None), and with files.
+        self._other_heads: dict[tuple[str | None, str | None, str | None, bool], RequestHead] = {}
 
     def encode(
         self,
@@ -202,21 +205,29 @@ class TriggerEncoder:
         config: str | None,
         instance_tag: str | None,
         key: str | None,
+        parts: tuple[Part, ...] = (),
+        is_for_all: bool = False,
     ) -> EncodedRequest:
         """Check a trigger and encode it, with its key and token minted once for all attempts.
 
+        :param parts: its files, read already.
+        :param is_for_all: fire it for every application; the slug is not looked at.
         :raises InvalidTriggerError: for anything that could not be sent, or would mean something else.
         :raises CallbackError: for a `json_encoder` that raised.
         """
         if not isinstance(event, str) or not event.strip():
             raise InvalidTriggerError("event must be the event's name as in the Refold console, and not empty")
-        head = self._heads.get((slug, account, config)) if isinstance(slug, str) else None
-        if head is None:
-            head = self._make_head(slug, account, config)
-        if self._is_plain and key is None and instance_tag is None:
+        if parts or is_for_all:
+            if not is_for_all:
+                check_slug(slug)  # None is for all applications, and only asked for by name
+            head = self._other_head(None if is_for_all else slug, account, config, has_files=bool(parts))
+        else:
+            known = self._heads.get((slug, account, config)) if isinstance(slug, str) else None
+            head = known if known is not None else self._make_head(slug, account, config)
+        if self._is_plain and key is None and instance_tag is None and not parts:
             request = EncodedRequest(head, (), encode_body(event, payload, self._encoder))
         else:
-            request = self._encode_with_extras(head, event, payload, instance_tag, key)
+            request = self._encode_with_extras(head, event, payload, instance_tag, key, parts)
         request.account = account
         request.config = config
         return request
@@ -228,6 +239,7 @@ class TriggerEncoder:
         payload: Mapping[str, Any] | None,
         instance_tag: str | None,
         key: str | None,
+        parts: tuple[Part, ...],
     ) -> EncodedRequest:
         if key is not None and (not isinstance(key, str) or not key.strip()):
             raise InvalidTriggerError("idempotency_key must be a string that is not blank, or None")
@@ -252,7 +264,12 @@ class TriggerEncoder:
                 key = mint_key()
         if key is not None and key_header is not None:
             extra.append((key_header.encode("ascii"), header_value("idempotency_key", key)))
-        request = EncodedRequest(head, tuple(extra), encode_body(event, payload, self._encoder))
+        if parts:
+            content_type, body = encode_multipart(event, payload, parts, self._encoder)
+            extra.insert(0, content_type)
+        else:
+            body = encode_body(event, payload, self._encoder)
+        request = EncodedRequest(head, tuple(extra), body)
         request.key = key
         request.is_key_minted = given is None
         request.instance_tag = instance_tag
@@ -263,18 +280,33 @@ class TriggerEncoder:
         """Check a slug and an account, and keep ready what is the same for every call with them."""
         check_slug(slug)
         assert isinstance(slug, str)
+        head = self._new_head(slug, account, config, (JSON_TYPE,))
+        if len(self._heads) >= _REMEMBERED:
+            self._heads.clear()
+        self._heads[slug, account, config] = head
+        return head
+
+    def _other_head(self, slug: str | None, account: str | None, config: str | None, *, has_files: bool) -> RequestHead:
+        """Return the head of a request to all applications (None), or one with files, whose content type varies."""
+        head = self._other_heads.get((slug, account, config, has_files))
+        if head is None:
+            types = () if has_files else (JSON_TYPE,)
+            head = self._new_head(ALL_APPS if slug is None else slug, account, config, types)
+            if len(self._other_heads) >= _REMEMBERED:
+                self._other_heads.clear()
+            self._other_heads[slug, account, config, has_files] = head
+        return head
+
+    def _new_head(self, name: str, account: str | None, config: str | None, types: Pairs) -> RequestHead:
+        """Make a head. `name` stands in the path, and was checked."""
         if account is None and self._credential.kind == "api_key":
             raise InvalidTriggerError(
                 "no linked account: with an API key, say for which customer the event is (linked_account_id=)"
             )
         ids = ((b"linked_account_id", account), (b"config_id", config))
         named = [(name, header_value(name.decode(), value)) for name, value in ids if value is not None]
-        pairs = (*self._common, JSON_TYPE, *named)
-        head = RequestHead("POST", self._address, self._address.target(EVENT_PATH + slug), pairs, self._credential)
-        if len(self._heads) >= _REMEMBERED:
-            self._heads.clear()
-        self._heads[slug, account, config] = head
-        return head
+        pairs = (*self._common, *types, *named)
+        return RequestHead("POST", self._address, self._address.target(EVENT_PATH + name), pairs, self._credential)
 
 
 def mint_key() -> str:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .._api.response import parse_object, read_document
 from .._types.evidence import NOT_REACHED, Cut, Evidence
-from .._types.values import Delivery, Sent, Trigger
+from .._types.values import Delivery, FileTypes, Sent, Trigger
 from ..policies.verdict import FailureKind, Verdict, over_attempts
 
 if TYPE_CHECKING:
+    from .._api.files import Part
     from .._api.request import EncodedRequest
     from .._wire.scope import CallScope
     from .._wire.timer import LoopTimer
@@ -78,6 +79,8 @@ class Call:
     :ivar is_patient: the deadline stands still while the call waits for the rate limit, and an attempt that was asked
         to slow down is not counted, as in batches.
     :ivar deadline: loop time by which the call must have ended; inf for none.
+    :ivar parts: its files, once they were read.
+    :ivar is_for_all: it fires for every application, and `slug` is only a word for that in messages.
     :ivar tried: how many attempts reached the wire.
     :ivar verdicts: those of the attempts so far, the last one included.
     :ivar last: the evidence of the last attempt.
@@ -90,10 +93,10 @@ class Call:
 
     __slots__ = (
         "_launch", "_paused_for", "_queued_at", "_timer", "_trigger", "_window_end", "attempt", "before_send",
-        "config_id", "deadline", "document", "event", "exchange", "first_sent", "first_sent_at", "future",
-        "idempotency_key", "instance_tag", "interrupted", "is_judged", "is_patient", "last", "linked_account_id",
-        "number", "payload", "policy", "request", "scope", "slots", "slug", "started", "state", "timeout", "tried",
-        "until", "verdicts",
+        "config_id", "deadline", "document", "event", "exchange", "files", "first_sent", "first_sent_at", "future",
+        "idempotency_key", "instance_tag", "interrupted", "is_for_all", "is_judged", "is_patient", "last",
+        "linked_account_id", "number", "parts", "payload", "policy", "request", "scope", "slots", "slug", "started",
+        "state", "timeout", "tried", "until", "verdicts",
     )  # fmt: skip
 
     def __init__(
@@ -134,6 +137,9 @@ class Call:
         self.slots: FairSemaphore | None = None
         self.document: dict[str, Any] | None = None
         self.started = 0.0
+        self.files: Mapping[str, FileTypes] | None = None
+        self.parts: tuple[Part, ...] = ()
+        self.is_for_all = False
         self.is_judged = False
         self.is_patient = False
         self.before_send: BeforeSend | None = None
@@ -162,6 +168,7 @@ class Call:
                 config_id=self.config_id,
                 instance_tag=self.instance_tag,
                 idempotency_key=self.idempotency_key,
+                files=self.files,
             )
         return self._trigger
 

@@ -111,6 +111,13 @@ def name_call(error: RefoldError, call: Call) -> None:
         error.add_note(add_note)
 
 
+def cut_short(cut: Cut, delivery: Delivery) -> RefoldError:
+    """Make the error of a call that was ended from this side, with its verdict."""
+    error = _cut_short(cut, delivery, _MEANING[delivery])
+    error.delivery = delivery
+    return error
+
+
 def _cut_short(cut: Cut, delivery: Delivery, meaning: str) -> RefoldError:
     if cut is Cut.CLOSED:
         return ClientClosedError(f"the client was closed during the call; {meaning}")

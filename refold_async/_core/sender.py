@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from .._api.files import read_files
 from .._api.request import EncodedRequest, TriggerEncoder
 from .._types.errors import CallbackError, InvalidTriggerError, RefoldError
 from .._types.evidence import NOT_REACHED, Cut, Evidence
@@ -24,7 +25,7 @@ from ..policies.verdict import ACCEPTED_VERDICT, Classifier, FailureKind, Verdic
 from .attempt import Attempt
 from .call import Call, CallState
 from .gate import Gate
-from .results import build_error, build_receipt, name_call
+from .results import build_error, build_receipt, cut_short, name_call
 from .usercode import call_async, call_logged
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ class Sender:
         )
         call.trigger = trigger
         call.first_sent_at = trigger.first_sent_at
+        call.files = trigger.files
         call.is_patient = is_patient
         return call
 
@@ -134,8 +136,9 @@ class Sender:
             account, config = settings.account(call.linked_account_id, call.config_id)
         try:
             return self.encoder.encode(
-                call.slug, call.event, call.payload, account, config, call.instance_tag, call.idempotency_key
-            )
+                call.slug, call.event, call.payload, account, config, call.instance_tag, call.idempotency_key,
+                call.parts, call.is_for_all,
+            )  # fmt: skip
         except RefoldError:
             raise
         except BaseException as error:  # an encoder, a mapping or a string of the caller's own class
@@ -157,6 +160,8 @@ class Sender:
             call.started = life.clock.now()
             if deadline is not None:
                 call.set_time(deadline, call.started)
+            if call.files is not None:
+                await self._read_files(call)
             call.request = self.encode(call)
             if call.first_sent_at is not None:
                 self._continue_window(call)
@@ -195,6 +200,43 @@ class Sender:
         if self._is_watched:
             self._finish(call, Delivery.ACCEPTED, receipt, None)
         return receipt
+
+    def read_files(self, call: Call) -> None:
+        """Check and read the call's files, here and now.
+
+        :raises InvalidTriggerError: for what cannot be sent, or could not be read.
+        :raises CallbackError: for code of the caller's own that raised.
+        """
+        if call.files is None:
+            return
+        try:
+            call.parts = read_files(call.files)
+        except RefoldError:
+            raise
+        except Exception as error:  # a mapping or a path of the caller's own class
+            raise CallbackError(f"reading the files raised {type(error).__name__}; nothing was sent") from error
+
+    async def _read_files(self, call: Call) -> None:
+        """Read the files in a thread, once for all attempts. The call's deadline and `aclose` end the wait.
+
+        :raises RefoldError: when they cannot be sent, or the call was ended meanwhile.
+        """
+        import anyio.to_thread
+
+        life = self.life
+        life.calls.add(call)
+        try:
+            with life.scope_of(call):
+                await anyio.to_thread.run_sync(self.read_files, call, abandon_on_cancel=True)
+        except RefoldError:
+            raise
+        except BaseException:  # cancelled: nothing was sent, and it is raised again as it came
+            self._finish(call, Delivery.NOT_SENT, None, None)
+            raise
+        finally:
+            life.calls.discard(call)
+        if call.interrupted is not None:
+            raise cut_short(call.interrupted, Delivery.NOT_SENT)
 
     def _continue_window(self, call: Call) -> None:
         """Let the declared window run from the first attempt ever, which another process may have made.

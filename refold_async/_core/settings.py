@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import httpx
@@ -101,6 +102,31 @@ class Options(TypedDict, total=False):
     circuit_breaker: CircuitBreaker | None | Unset
     tag: bool | Unset
     tag_field: str | None | Unset
+
+
+class CallOptions(TypedDict, total=False):
+    """The keyword arguments of `RefoldClient.trigger`: `async def fire(**options: Unpack[CallOptions])`.
+
+    :param linked_account_id: another end customer than the client's.
+    :param config_id: that customer's configuration.
+    :param instance_tag: a label for the execution in Refold.
+    :param idempotency_key: the key by which Refold may drop repeats.
+    :param first_sent_at: when the first attempt with this key was made.
+    :param timeout: seconds per attempt.
+    :param deadline: seconds for the whole call.
+    :param retry: None to try once.
+    :param before_send: is passed a `Sending` before each attempt.
+    """
+
+    linked_account_id: str | None
+    config_id: str | None
+    instance_tag: str | None
+    idempotency_key: str | None
+    first_sent_at: datetime | None
+    timeout: TimeoutTypes | Unset
+    deadline: float | None | Unset
+    retry: RetryPolicy | None | Unset
+    before_send: BeforeSend | None
 
 
 def to_timeouts(value: Any) -> Timeouts:

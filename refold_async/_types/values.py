@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import enum
 import math
+import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, cast
 
 from attrs import field, frozen
 from attrs.validators import in_
+
+FileTypes = bytes | str | os.PathLike[str] | tuple[str, bytes] | tuple[str, bytes, str | None]
+"""A file to send: its bytes, `(name, bytes)`, `(name, bytes, content type)`, or its path."""
 
 
 class Unset(enum.Enum):
@@ -52,6 +56,8 @@ class Trigger:
     :param instance_tag: a label for the execution in Refold.
     :param idempotency_key: the key that Refold may use to drop repeats; see `Idempotency`.
     :param ordering_key: triggers that share one are sent one at a time by the batch calls, in input order.
+    :param files: files to send along, by the names they get in the payload: bytes, `(name, bytes)`,
+        `(name, bytes, content type)`, or a path, which is read once. All of it may be 3 MB.
     :param context: any value of yours. It comes back on the outcome and is never sent.
     """
 
@@ -64,10 +70,14 @@ class Trigger:
     idempotency_key: str | None = field(default=None, kw_only=True)
     ordering_key: str | None = field(default=None, kw_only=True)
     first_sent_at: datetime | None = field(default=None, kw_only=True)
+    files: Mapping[str, FileTypes] | None = field(default=None, kw_only=True, repr=False)
     context: Any = field(default=None, kw_only=True, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as a dict, without the context. Its payload is the one given: JSON, if it can be sent."""
+        """Return it as a dict, without the context and the files.
+
+        Its payload is the one given: JSON, if it can be sent.
+        """
         return {
             "slug": self.slug,
             "event": self.event,
