@@ -176,8 +176,6 @@ class RefoldClient:
         self,
         event: str,
         payload: Mapping[str, Any] | None = None,
-        *,
-        files: Mapping[str, FileTypes] | None = None,
         **options: Unpack[CallOptions],
     ) -> Receipt:
         """Fire one event for every application of the account, and wait until Refold has taken it.
@@ -187,7 +185,6 @@ class RefoldClient:
 
         :param event: the event's name, spelled as in the Refold console.
         :param payload: a JSON object; None leaves it out.
-        :param files: files to send along, as with `trigger`.
         """
         unknown = options.keys() - CallOptions.__annotations__.keys()
         if unknown:
@@ -207,7 +204,7 @@ class RefoldClient:
             settings.retry if retry is UNSET else to_retry(retry),
         )
         call.is_for_all = True
-        call.files = files
+        call.files = options.get("files")
         call.before_send = to_before_send(options.get("before_send"))
         call.first_sent_at = options.get("first_sent_at")
         return await self._sender.send(call, settings.deadline if deadline is UNSET else to_deadline(deadline))

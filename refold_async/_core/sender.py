@@ -234,7 +234,8 @@ class Sender:
             self._finish(call, Delivery.NOT_SENT, None, None)
             raise
         finally:
-            life.calls.discard(call)
+            life.finished(call)
+        life.check()  # nothing else awaits between the look at the start and the first attempt
         if call.interrupted is not None:
             raise cut_short(call.interrupted, Delivery.NOT_SENT)
 

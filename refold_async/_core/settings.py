@@ -15,6 +15,7 @@ from .._api.headers import header_value
 from .._types.errors import ConfigurationError, InvalidTriggerError
 from .._types.values import (
     RESERVED_HEADERS,
+    FileTypes,
     Idempotency,
     JSONEncoder,
     RateLimit,
@@ -116,6 +117,7 @@ class CallOptions(TypedDict, total=False):
     :param deadline: seconds for the whole call.
     :param retry: None to try once.
     :param before_send: is passed a `Sending` before each attempt.
+    :param files: files to send along.
     """
 
     linked_account_id: str | None
@@ -127,6 +129,7 @@ class CallOptions(TypedDict, total=False):
     deadline: float | None | Unset
     retry: RetryPolicy | None | Unset
     before_send: BeforeSend | None
+    files: Mapping[str, FileTypes] | None
 
 
 def to_timeouts(value: Any) -> Timeouts:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from hypothesis import strategies as st
 from python_multipart import parse_form
 
 from refold_async import (
+    ClientClosedError,
+    DeadlineExceededError,
     Idempotency,
     InvalidTriggerError,
     RefoldClient,
@@ -22,6 +26,7 @@ from refold_async import (
     Trigger,
 )
 from refold_async._api.files import encode_multipart, read_files
+from refold_async.hooks import CallFinished, HookEvent
 from refold_async.testing import MockRefold
 from tests.fakes.server import FIRED_ANSWER, RawServer, Received, serving
 
@@ -223,3 +228,38 @@ async def test_trigger_all_refuses_an_option_that_it_does_not_have() -> None:
         with pytest.raises(InvalidTriggerError):
             await client.trigger_all(" ")
         assert server.requests == []
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("end", ["deadline", "close", "cancel"])
+async def test_a_call_can_be_ended_while_its_file_is_read(
+    end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, go_on = threading.Event(), threading.Event()
+
+    def read(self: Path) -> Any:
+        reading.set()
+        assert go_on.wait(30)
+        return os.stat(self)  # noqa: PTH116 - it stands in for that very method
+
+    monkeypatch.setattr(Path, "stat", read)
+    ended: list[HookEvent] = []
+    async with serving() as server:
+        client = client_of(server, hooks=[ended.append], deadline=0.2 if end == "deadline" else None)
+        await client.trigger("s", "E")
+        ended.clear()
+        try:
+            task = asyncio.ensure_future(client.trigger("s", "E", files={"f": tmp_path / "x"}))
+            await asyncio.to_thread(reading.wait, 30)
+            if end == "close":
+                await client.aclose()
+            elif end == "cancel":
+                task.cancel()
+            errors = {"deadline": DeadlineExceededError, "close": ClientClosedError, "cancel": asyncio.CancelledError}
+            with pytest.raises(errors[end]):
+                await task
+        finally:
+            go_on.set()
+        await client.aclose()
+        assert len(server.requests) == 1
+    assert [event.delivery for event in ended if isinstance(event, CallFinished)] == ["not_sent"]
