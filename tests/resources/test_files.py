@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -97,16 +98,14 @@ def test_no_name_of_a_file_reaches_another_header(field: str, name: str) -> None
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("transport", [None, "httpx"])
-async def test_a_whole_request_with_a_file_is_the_same_on_both_wires(
-    transport: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "urandom", lambda n: b"\x01" * n)
+async def test_a_whole_request_with_a_file_is_the_same_on_both_wires(transport: str | None) -> None:
     async with serving() as server:
         async with client_of(server, transport=transport) as client:
             await client.trigger("pipedrive", "E", {"a": 1}, files={"f": ("x.csv", b"a,b\r\n", "text/csv")})
         [request] = server.requests
-    boundary = b"refold-" + b"01" * 16
-    assert dict(request.headers)[b"Content-Type"] == b"multipart/form-data; boundary=" + boundary
+    content_type, _, boundary = dict(request.headers)[b"Content-Type"].partition(b"; boundary=")
+    assert content_type == b"multipart/form-data"
+    assert re.fullmatch(rb"refold-[0-9a-f]{32}", boundary)
     assert [name for name, _ in request.headers].count(b"Content-Type") == 1
     assert request.body == (
         b"--" + boundary + b'\r\nContent-Disposition: form-data; name="event"\r\n\r\nE\r\n'
@@ -263,3 +262,29 @@ async def test_a_call_can_be_ended_while_its_file_is_read(
         await client.aclose()
         assert len(server.requests) == 1
     assert [event.delivery for event in ended if isinstance(event, CallFinished)] == ["not_sent"]
+
+
+@pytest.mark.asyncio
+async def test_the_limit_of_the_body_is_for_the_whole_form() -> None:
+    async with serving() as server, client_of(server) as client:
+        empty = client.preview(Trigger("s", "E", {"a": 1}, files={"f": b""}))
+        room = 3_000_000 - int(empty["headers"]["Content-Length"])
+        await client.trigger("s", "E", {"a": 1}, files={"f": b"x" * room})
+        with pytest.raises(InvalidTriggerError, match="3,000,000"):
+            await client.trigger("s", "E", {"a": 1}, files={"f": b"x" * (room + 1)})
+        [request] = server.requests
+    assert len(request.body) == 3_000_000
+
+
+@pytest.mark.asyncio
+async def test_trigger_all_has_a_verdict_that_the_hooks_are_told() -> None:
+    told: list[HookEvent] = []
+    refused = b'{"message":"no"}'
+    answer = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: 16\r\n\r\n" + refused
+    async with serving(answer) as server, client_of(server, hooks=[told.append]) as client:
+        with pytest.raises(RefoldError) as caught:
+            await client.trigger_all("E", {"a": 1})
+    assert caught.value.delivery == "rejected"
+    assert caught.value.trigger is not None
+    assert caught.value.trigger.slug == "*"
+    assert [event.delivery for event in told if isinstance(event, CallFinished)] == ["rejected"]
