@@ -7,6 +7,8 @@ import asyncio
 import pytest
 
 from refold_async import CircuitBreaker, CircuitOpenError, Delivery, RefoldError, Trigger
+from refold_async._core.gate import Gate
+from refold_async._types.evidence import NOT_REACHED, Cut, Evidence
 from refold_async.policies.circuit import CircuitState
 from refold_async.testing import Fault, MockRefold
 from tests.support import ending
@@ -104,3 +106,44 @@ async def test_a_batch_that_waits_at_an_open_circuit_can_be_cancelled(server: Mo
         with pytest.raises(asyncio.CancelledError):
             await batch
     assert server.ledger.requests == 1
+
+
+@pytest.mark.parametrize(
+    ("evidence", "is_open"),
+    [
+        (Evidence(written=True, cut=Cut.DEADLINE), True),
+        (Evidence(written=True, cut=Cut.CANCELLED), False),
+        (Evidence(written=False, cut=Cut.DEADLINE), False),
+        (Evidence(written=True, error=OSError()), True),
+        (Evidence(500, written=True, cut=Cut.CANCELLED), True),
+        (Evidence(200, written=True), False),
+        (NOT_REACHED, False),
+    ],
+    ids=[
+        "deadline",
+        "cancelled",
+        "deadline before it",
+        "broken off",
+        "500 then cancelled",
+        "200",
+        "not reached",
+    ],
+)
+async def test_what_counts_as_an_outage(server: MockRefold, evidence: Evidence, is_open: bool) -> None:
+    breaker = CircuitBreaker(1, 5.0, clock=Clock())
+    async with server.client() as client:
+        call = client._sender.new_call(Trigger("slack", "E"))
+        Gate(breaker).tell(call, evidence, is_refold=True)
+    assert (breaker.state is CircuitState.OPEN) == is_open
+
+
+async def test_waiting_rows_are_woken_at_once_when_a_probe_is_answered(server: MockRefold) -> None:
+    """Within the test's timeout, although the next probe would be due in an hour."""
+    clock = Clock()
+    breaker = CircuitBreaker(1, 3600.0, clock=clock)
+    breaker.record_outage()
+    clock.now += 3600.0
+    async with server.client(rate_limit=None) as client:
+        rows = [Trigger("slack", "E", {"id": n}) for n in range(5)]
+        result = await client.trigger_many(rows, circuit_breaker=breaker)
+    assert [outcome.delivery for outcome in result] == [Delivery.ACCEPTED] * 5

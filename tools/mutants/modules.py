@@ -27,6 +27,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
         "tests/client/test_lifecycle.py", "tests/client/test_guards.py", "tests/client/test_watching.py",
         "tests/client/test_transports.py", "tests/client/test_session.py",
     ),
+    "_core/gate.py": ("tests/client/test_circuit_breaker.py",),
     "transports/*.py": ("tests/client/test_transports.py", "tests/client/test_session.py"),
     "_batch/*.py": (
         "tests/batch/test_many.py", "tests/batch/test_stream.py", "tests/batch/test_ordering.py",
