@@ -247,6 +247,7 @@ class _LegAuth(httpx.Auth):
         self._exchange = exchange
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        await request.aread()  # an unread body could not be told from a token request's
         flow = self._auth.async_auth_flow(request)
         try:
             leg = await anext(flow)
