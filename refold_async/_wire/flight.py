@@ -158,7 +158,7 @@ class Flight:
         assert (self.state is FlightState.DONE) == (self.evidence is not None)
         on_wire = self.state in (FlightState.WRITING, FlightState.READING)
         assert on_wire == (self._connection is not None) == (self in self._timer.timed)
-        assert self.until <= self._deadline
+        assert not on_wire or self.until <= self._deadline
 
     def _set_limit(self, now: float, seconds: float | None) -> None:
         until = self._deadline if seconds is None else min(self._deadline, now + seconds)
