@@ -168,7 +168,6 @@ def waits_in_the_kernel(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
-@pytest.mark.xfail(strict=False, reason="kind 13: what epoll reports after a stop is chance, so it passes now and then")
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to see that a process waits")
 @pytest.mark.asyncio
 async def test_a_process_that_was_really_stopped_finds_its_answer_in_the_socket(server: MockRefold) -> None:

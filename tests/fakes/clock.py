@@ -6,6 +6,7 @@ import asyncio
 import heapq
 import itertools
 import selectors
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -76,6 +77,7 @@ class _Stopping(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.stands_still = False
+        self.standing = threading.Event()
         self.until: Callable[[], bool] = lambda: True
         self.lost_seconds = 0.0
 
@@ -86,6 +88,7 @@ class _Stopping(selectors.DefaultSelector):
             events = super().select(left)
             if self.stands_still and timeout != 0:  # not while callbacks are ready: they run before it waits
                 self.stands_still = False
+                self.standing.set()
                 if super().select(10) and eventually(self.until):
                     self.lost_seconds += 12.0
                     return []
@@ -98,15 +101,22 @@ class StoppedLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._looking = _Stopping()
+        self._thread = threading.get_ident()
         super().__init__(self._looking)
 
     def time(self) -> float:
         return super().time() + self._looking.lost_seconds
 
     def stand_still(self, until: Callable[[], bool] = lambda: True) -> None:
-        """Stop at the next look at the sockets, and until something holds; may be called from any thread."""
+        """Stop when it next waits for its sockets, and until something holds.
+
+        Another thread may call it, as a server does before it answers: that thread goes on when the loop stands still.
+        """
         self._looking.until = until
+        self._looking.standing.clear()
         self._looking.stands_still = True
+        if threading.get_ident() != self._thread:
+            assert self._looking.standing.wait(10), "the loop never waited for its sockets"
 
 
 class VirtualTime:
