@@ -14,6 +14,7 @@ from ._types.errors import (
     ConfigurationError,
     ConflictError,
     DeadlineExceededError,
+    InvalidRequestError,
     InvalidTriggerError,
     NotAttemptedError,
     NotFoundError,
@@ -30,7 +31,7 @@ from ._types.errors import (
     WebhookSignatureError,
 )
 from ._types.results import BatchInterruptedError, BatchResult, Outcome
-from ._types.values import Delivery, Idempotency, RateLimit, Receipt, Sent, Trigger
+from ._types.values import Delivery, Idempotency, RateLimit, Receipt, Response, Sent, Trigger
 from ._version import __version__
 from .client import RefoldClient
 from .policies.retry import RetryPolicy
@@ -58,6 +59,7 @@ __all__ = [
     "Delivery",
     "FailedOutcome",
     "Idempotency",
+    "InvalidRequestError",
     "InvalidTriggerError",
     "NotAttemptedError",
     "NotFoundError",
@@ -74,6 +76,7 @@ __all__ = [
     "RefoldConnectionError",
     "RefoldError",
     "RefoldTimeoutError",
+    "Response",
     "RetryPolicy",
     "SQLiteRateLimiter",
     "Sending",

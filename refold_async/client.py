@@ -27,7 +27,7 @@ from ._core.settings import (
 )
 from ._types.errors import AuthenticationError, ConfigurationError
 from ._types.results import BatchResult, Outcome
-from ._types.values import UNSET, FileTypes, Receipt, Trigger, Unset
+from ._types.values import UNSET, FileTypes, Receipt, Response, Trigger, Unset
 from .policies.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -170,7 +170,9 @@ class RefoldClient:
         call.first_sent_at = first_sent_at
         if files is not None:
             call.files = files
-        return await sender.send(call, settings.deadline if deadline is UNSET else to_deadline(deadline))
+        limit = settings.deadline if deadline is UNSET else to_deadline(deadline)
+        receipt: Receipt = await sender.send(call, limit)
+        return receipt
 
     async def trigger_all(
         self,
@@ -207,7 +209,59 @@ class RefoldClient:
         call.files = options.get("files")
         call.before_send = to_before_send(options.get("before_send"))
         call.first_sent_at = options.get("first_sent_at")
-        return await self._sender.send(call, settings.deadline if deadline is UNSET else to_deadline(deadline))
+        limit = settings.deadline if deadline is UNSET else to_deadline(deadline)
+        receipt: Receipt = await self._sender.send(call, limit)
+        return receipt
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        linked_account_id: str | None = None,
+        config_id: str | None = None,
+        timeout: TimeoutTypes | Unset = UNSET,
+        deadline: float | None | Unset = UNSET,
+        retry: RetryPolicy | None | Unset = UNSET,
+    ) -> Response:
+        """Call anything else of Refold's API, and return its response.
+
+        GET is tried again after whatever may pass, within the deadline; its errors have no verdict (`delivery` is
+        None). Any other method is tried again only while nothing of it was written, and its errors tell whether Refold
+        may have done it. These calls are paced apart from triggers, at 10 a second for the client and its views, and
+        hold up none; a 429 pauses both. Hooks and `before_send` are not told of them.
+
+        :param method: GET, POST, PUT, PATCH or DELETE.
+        :param path: from `/api/` on; ids in it quoted with `urllib.parse.quote(id, safe="")`. Paths that start
+            workflows are refused.
+        :param params: the query; None leaves a name out, a list repeats it.
+        :param json: the body; None for none.
+        :param headers: further header fields. None may be one that the client sets.
+        :param linked_account_id: another end customer than the client's; the client's `config_id` does not come along.
+        :param config_id: that customer's configuration.
+        :param timeout: seconds per attempt; the client's if left out.
+        :param deadline: seconds for the whole call; the client's if left out.
+        :param retry: None to try once; the client's if left out.
+        :raises InvalidRequestError: before anything is sent, for what could not be sent or would reach another place.
+        :raises APIError: when Refold answered no; its subclasses name the status. And what `trigger` raises.
+        """
+        from ._api.plain import PlainRequest
+        from ._core.plain import send_plain
+
+        document = ... if json is None else json
+        plain = PlainRequest(method, path, params=params, document=document, headers=headers)
+        return await send_plain(
+            self._sender,
+            plain,
+            linked_account_id=linked_account_id,
+            config_id=config_id,
+            timeout=timeout,
+            deadline=deadline,
+            retry=retry,
+        )
 
     def check(self, trigger: Trigger) -> None:
         """Raise what sending this trigger would raise before anything is sent; do nothing if it can be sent.

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import re
+import signal
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -15,6 +16,14 @@ from refold_async.testing import MockRefold
 
 
 def pytest_configure() -> None:
+    """Prepare signals and event loops."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So a shell starts what runs in its background. The programs under test would inherit it, and miss Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    _start_tasks_eagerly()
+
+
+def _start_tasks_eagerly() -> None:
     """Start each task at once, as `asyncio.eager_task_factory` does, where `REFOLD_TESTS_EAGER=1` and Python has it."""
     if not os.environ.get("REFOLD_TESTS_EAGER") or not hasattr(asyncio, "eager_task_factory"):
         return

@@ -34,7 +34,7 @@ _CURES = {
 }
 
 
-def decoded_body(evidence: Evidence) -> bytes | None:
+def decoded_body(evidence: Evidence, limit: int = MAX_DECODED_BYTES) -> bytes | None:
     """Return the body without its compression; None where that is corrupt, unknown, or inflates beyond the limit."""
     raw = evidence.body
     head = evidence.head
@@ -49,7 +49,7 @@ def decoded_body(evidence: Evidence) -> bytes | None:
     for wbits in (47, -15):  # gzip or zlib by its header; then the raw deflate that some servers send
         inflate = zlib.decompressobj(wbits)
         try:
-            text = inflate.decompress(raw, MAX_DECODED_BYTES)
+            text = inflate.decompress(raw, limit)
         except zlib.error:
             continue
         return text if inflate.eof or not evidence.complete else None
@@ -103,10 +103,13 @@ def read_reply(evidence: Evidence, document: dict[str, Any] | None, redact: Reda
     return Reading(shown, document or {})
 
 
-def read_error(evidence: Evidence, redact: Redact, meaning: str) -> APIError | UnexpectedResponseError:
+def read_error(
+    evidence: Evidence, redact: Redact, meaning: str, cure_of: Callable[[int], str | None]
+) -> APIError | UnexpectedResponseError:
     """Turn a response that is not an acceptance into its error; the caller sets the verdict.
 
     :param meaning: what the verdict means, in words.
+    :param cure_of: returns what to do about a status, in words.
     """
     status = evidence.status
     assert status is not None
@@ -121,7 +124,7 @@ def read_error(evidence: Evidence, redact: Redact, meaning: str) -> APIError | U
         )
     message = text_of(reading.fields, "message")
     said = message or " ".join(body.split())[:200] or "an empty body"
-    cure = _cure(status)
+    cure = cure_of(status)
     who = "a proxy" if status == 407 else "Refold"
     error = APIError.of_status(status)(
         f"{who} answered {status}: {said}; " + (f"{cure}; " if cure else "") + meaning,
@@ -136,7 +139,8 @@ def read_error(evidence: Evidence, redact: Redact, meaning: str) -> APIError | U
     return error
 
 
-def _cure(status: int) -> str | None:
+def cure_of(status: int) -> str | None:
+    """Return what to do about the status of a response to a trigger, in words."""
     if 300 <= status < 400:
         return "redirects are not followed, because the key would go along: set base_url to where Refold is"
     if status == 501:

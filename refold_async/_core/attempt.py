@@ -140,7 +140,7 @@ class Attempt:
             self._has_credential = True
             return sender.credential.refresh()
         if not self._has_slot:
-            slots = life.slots
+            slots = sender.slots
             if slots is not None and not slots.try_acquire():
                 return self._acquire(slots)
             self._has_slot = True
@@ -267,6 +267,7 @@ class Attempt:
             is_owned=sender.life.plan.is_owned,
             timeout=call.timeout.as_dict(),
             before_write=self._before_write,
+            max_response_bytes=call.max_response_bytes,
         )
         call.exchange = exchange
         call.move(CallState.ON_WIRE)

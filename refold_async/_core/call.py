@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .._api.response import parse_object, read_document
+from .._api.response import cure_of, parse_object, read_document
+from .._types.errors import RefoldError
 from .._types.evidence import NOT_REACHED, Cut, Evidence
 from .._types.values import Delivery, FileTypes, Sent, Trigger
+from .._wire.limits import MAX_RESPONSE_BYTES
 from ..policies.verdict import FailureKind, Verdict, over_attempts
 
 if TYPE_CHECKING:
@@ -58,6 +60,13 @@ class InFlight(Protocol):
         ...
 
 
+_MEANINGS = {
+    Delivery.ACCEPTED: "the event was accepted",
+    Delivery.REJECTED: "the event did not fire",
+    Delivery.NOT_SENT: "the event was not sent",
+    Delivery.AMBIGUOUS: "the event may have fired: look in Refold before sending it again",
+}
+
 _ids = itertools.count(1)
 _process = os.urandom(4).hex()
 
@@ -98,6 +107,8 @@ class Call:
         "linked_account_id", "number", "parts", "payload", "policy", "request", "scope", "slots", "slug", "started",
         "state", "timeout", "tried", "until", "verdicts",
     )  # fmt: skip
+
+    max_response_bytes = MAX_RESPONSE_BYTES
 
     def __init__(
         self,
@@ -317,6 +328,29 @@ class Call:
     def _tell_scope(self) -> None:
         if self.scope is not None:
             self.scope.end_at(self.deadline)
+
+    # In messages.
+
+    @property
+    def words(self) -> str:
+        """What the call is, in words."""
+        return f"event {self.event!r} for {self.slug!r}"
+
+    def meaning(self, delivery: Delivery) -> str:
+        """Return what a verdict means for it, in words."""
+        return _MEANINGS[delivery]
+
+    def cure(self, status: int) -> str | None:
+        """Return what to do about a status, in words; None where there is nothing to say."""
+        return cure_of(status)
+
+    def name_error(self, error: RefoldError) -> None:
+        """Put the call's facts on its error."""
+        error.call_id = self.id
+        error.trigger = self.trigger
+        note = f"{self.words}, call {self.id}"
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
 
     # The verdict.
 

@@ -13,6 +13,7 @@ import httpx
 
 from .._types.errors import ClientClosedError, ConfigurationError
 from .._types.evidence import Cut
+from .._types.values import RateLimit
 from .._wire import httpx_internals
 from .._wire.connect import Target
 from .._wire.loops import is_loop_closed, running_loop
@@ -20,6 +21,7 @@ from .._wire.pool import Pool
 from .._wire.scope import AnyioScope, CallScope, TaskScope
 from .._wire.session import SessionPlan
 from .._wire.timer import LoopTimer
+from ..policies.budget import RetryBudget
 from .call import Call
 from .clock import LoopClock
 from .slots import FairSemaphore
@@ -31,6 +33,13 @@ if TYPE_CHECKING:
 _running_asyncio_loop = asyncio._get_running_loop  # noqa: SLF001 - documented, and returns None where none runs
 _CLEANUP_GRACE = 2.0
 """Seconds for calls that were cut off to tidy up: closing a socket takes a few loop turns."""
+
+
+OTHER_RATE = 10.0
+"""Requests a second that are not triggers. Refold documents no limit for them; a self-hosted install reads 105/s."""
+
+OTHER_CONNECTIONS = 10
+"""How many of them may be under way at once, besides the triggers."""
 
 
 class _Forks:
@@ -46,6 +55,22 @@ class _Forks:
 
 
 _forks = _Forks()
+
+
+class Lane:
+    """What bounds the requests that are not triggers, so that those who poll never hold up events.
+
+    :ivar limiter: their pace.
+    :ivar slots: how many may be under way, on the loop that the client is bound to.
+    :ivar budget: limits their retries.
+    """
+
+    def __init__(self) -> None:
+        from ..limiters import MemoryRateLimiter
+
+        self.limiter = MemoryRateLimiter(RateLimit(OTHER_RATE, 1))
+        self.slots = FairSemaphore(OTHER_CONNECTIONS)
+        self.budget = RetryBudget()
 
 
 class Lifecycle:
@@ -79,12 +104,20 @@ class Lifecycle:
         self._client_class = httpx.AsyncClient
         self._guard = httpx_internals.Guard(httpx.AsyncClient)
         self._limiter: PriorityRateLimiter | None = None
+        self._lane: Lane | None = None
         if not plan.uses_pool:
             self._session = plan.make(self.pool_transport)  # what is wrong with it shows now
 
     def close_with(self, limiter: PriorityRateLimiter) -> None:
         """Close this limiter when the client is closed: it was made for the client."""
         self._limiter = limiter
+
+    @property
+    def lane(self) -> Lane:
+        """What bounds the requests that are not triggers; made at first use."""
+        if self._lane is None:
+            self._lane = Lane()
+        return self._lane
 
     # The session and the wire.
 
@@ -179,6 +212,8 @@ class Lifecycle:
         self._bound = loop
         self._forks = _forks.count
         self._idle = None
+        if self._lane is not None:
+            self._lane.slots = FairSemaphore(OTHER_CONNECTIONS)
         self.loop = loop if isinstance(loop, asyncio.AbstractEventLoop) else None
         self.timer = None if self.loop is None else LoopTimer(self.loop)
         self.clock = LoopClock(self.loop)

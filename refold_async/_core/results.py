@@ -24,13 +24,6 @@ from ..policies.verdict import causes, proxy_status
 from .call import Call
 from .credentials import Credential
 
-_MEANING = {
-    Delivery.ACCEPTED: "the event was accepted",
-    Delivery.REJECTED: "the event did not fire",
-    Delivery.NOT_SENT: "the event was not sent",
-    Delivery.AMBIGUOUS: "the event may have fired: look in Refold before sending it again",
-}
-
 _CERTIFICATE_PROBLEMS = {
     10: "has expired",
     9: "is not valid yet",
@@ -79,43 +72,32 @@ def build_error(call: Call, host: str, credential: Credential, *, via: str | Non
     """
     delivery = call.delivery
     last = call.last
-    meaning = _MEANING[delivery]
+    meaning = call.meaning(delivery)
     cut = last.cut if last.cut is not None else call.interrupted
     error: RefoldError
     if last.status is not None:
-        error = read_error(last, credential.redact, meaning)
+        error = read_error(last, credential.redact, meaning, call.cure)
     elif isinstance(last.error, RefoldError):
         error = last.error
     elif last.cut is not None:
         error = _cut_short(cut or last.cut, delivery, meaning)
     else:
         error = _failure(last.error, meaning, host, via)
-    name_call(error, call)
     if error is not last.error:
-        error.args = (f"{error.args[0]} (event {call.event!r} for {call.slug!r})",)
+        error.args = (f"{error.args[0]} ({call.words})",)
     error.delivery = delivery
     error.attempts = call.tried
     error.retry_after = call.verdicts[-1].retry_after if call.verdicts else None
     error.sent = call.sent(host)
     if error is not last.error and last.error is not None:
         error.__cause__ = last.error
+    call.name_error(error)
     return error
 
 
-def name_call(error: RefoldError, call: Call) -> None:
-    """Put the call's facts on its error."""
-    error.call_id = call.id
-    error.trigger = call.trigger
-    add_note = f"event {call.event!r} for {call.slug!r}, call {call.id}"
-    if add_note not in getattr(error, "__notes__", ()):
-        error.add_note(add_note)
-
-
-def cut_short(cut: Cut, delivery: Delivery) -> RefoldError:
-    """Make the error of a call that was ended from this side, with its verdict."""
-    error = _cut_short(cut, delivery, _MEANING[delivery])
-    error.delivery = delivery
-    return error
+def cut_short(cut: Cut, call: Call) -> RefoldError:
+    """Make the error of a call that was ended from this side before anything was sent."""
+    return _cut_short(cut, Delivery.NOT_SENT, call.meaning(Delivery.NOT_SENT))
 
 
 def _cut_short(cut: Cut, delivery: Delivery, meaning: str) -> RefoldError:

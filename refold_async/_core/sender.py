@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
@@ -25,7 +25,7 @@ from ..policies.verdict import ACCEPTED_VERDICT, Classifier, FailureKind, Verdic
 from .attempt import Attempt
 from .call import Call, CallState
 from .gate import Gate
-from .results import build_error, build_receipt, cut_short, name_call
+from .results import build_error, build_receipt, cut_short
 from .usercode import call_async, call_logged
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ MAX_UNCOUNTED_THROTTLES = 20
 """How often a patient call may be asked to slow down, without that counting as one of its attempts."""
 
 
+S = TypeVar("S", bound="Sender")
+
+
 class Sender:
     """Sends the triggers of a client, or of a view of it, with one set of settings.
 
@@ -54,6 +57,8 @@ class Sender:
     """
 
     make_call = Call
+    goes_in_steps = False
+    """Whether no attempt is made in one go, in the frame of the caller."""
 
     def __init__(
         self,
@@ -88,7 +93,7 @@ class Sender:
         self._window = None if settings.idempotency is None else settings.idempotency.retry_within
         self._conflict_is_duplicate = settings.idempotency is not None and settings.idempotency.conflict == "duplicate"
         # What a call may need that cannot be done in the callback that frees its slot.
-        self._needs_preparation = credential.rotates or settings.before_send is not None
+        self._needs_preparation = self.goes_in_steps or credential.rotates or settings.before_send is not None
         breaker = settings.circuit_breaker
         self.gate = None if breaker is None else Gate(breaker)
         # Whether anything is to be told of each attempt, or asked before it.
@@ -96,10 +101,18 @@ class Sender:
 
     def with_settings(self, settings: Settings, limiter: PriorityRateLimiter | None) -> Sender:
         """Return a sender for a view: other settings, and perhaps another limiter; the rest is shared."""
-        return Sender(
-            self.life, self.credential, self.address, settings, limiter, self.budget,
-            sleep=self._sleep, jitter=self._jitter,
-        )  # fmt: skip
+        return self.derived(Sender, settings, limiter, self.budget)
+
+    def derived(self, kind: type[S], settings: Settings, limiter: PriorityRateLimiter | None, budget: RetryBudget) -> S:
+        """Return a sender of another kind, on the same connections."""
+        return kind(
+            self.life, self.credential, self.address, settings, limiter, budget, sleep=self._sleep, jitter=self._jitter
+        )
+
+    @property
+    def slots(self) -> FairSemaphore | None:
+        """What bounds how many requests are under way."""
+        return self.life.slots
 
     def new_call(self, trigger: Trigger, *, is_patient: bool = False) -> Call:
         """Begin a call for a trigger.
@@ -147,8 +160,8 @@ class Sender:
                 raise
             raise CallbackError(f"encoding the trigger raised {type(error).__name__}; nothing was sent") from error
 
-    async def send(self, call: Call, deadline: float | None) -> Receipt:
-        """Send the trigger. Returns its receipt once it was accepted.
+    async def send(self, call: Call, deadline: float | None) -> Any:
+        """Send the trigger. Returns its receipt once it was accepted; other calls return what is theirs.
 
         :param deadline: seconds for all of it; None for no limit.
         :raises RefoldError: with the verdict, when it was not.
@@ -168,7 +181,7 @@ class Sender:
         except RefoldError as error:
             refused = error
         if refused is not None:
-            name_call(refused, call)
+            call.name_error(refused)
             self._finish(call, refused.delivery or Delivery.NOT_SENT, None, refused)
             raise refused
         life.calls.add(call)
@@ -191,15 +204,23 @@ class Sender:
         if life.is_closed:
             life.finished(call)
         if not accepted:
-            via = None if call.last.status is not None else life.proxy()
-            failure = build_error(call, self.address.host, self.credential, via=via)
+            failure = self._failure(call)
             self._finish(call, call.delivery, None, failure)
             raise failure
-        elapsed = life.clock.now() - call.started
-        receipt = build_receipt(call, call.last, call.document, self.address.host, elapsed, self.credential)
+        receipt = self._success(call)
         if self._is_watched:
             self._finish(call, Delivery.ACCEPTED, receipt, None)
         return receipt
+
+    def _success(self, call: Call) -> Any:
+        """Return what an accepted call returns."""
+        elapsed = self.life.clock.now() - call.started
+        return build_receipt(call, call.last, call.document, self.address.host, elapsed, self.credential)
+
+    def _failure(self, call: Call) -> RefoldError:
+        """Return the error of a call that was not accepted."""
+        via = None if call.last.status is not None else self.life.proxy()
+        return build_error(call, self.address.host, self.credential, via=via)
 
     def read_files(self, call: Call) -> None:
         """Check and read the call's files, here and now.
@@ -237,7 +258,7 @@ class Sender:
             life.finished(call)
         life.check()  # nothing else awaits between the look at the start and the first attempt
         if call.interrupted is not None:
-            raise cut_short(call.interrupted, Delivery.NOT_SENT)
+            raise cut_short(call.interrupted, call)
 
     def _continue_window(self, call: Call) -> None:
         """Let the declared window run from the first attempt ever, which another process may have made.
@@ -447,7 +468,7 @@ class Sender:
         delay = policy.decide(
             verdict,
             attempt=call.attempt,
-            is_deduplicated=self._window is not None,
+            is_deduplicated=self._may_repeat(call),
             remaining=None if call.deadline == _NEVER else call.deadline - now,
             random=self._jitter,
             uncounted_attempts=min(MAX_UNCOUNTED_THROTTLES, call.throttled) if call.is_patient else 0,
@@ -456,6 +477,10 @@ class Sender:
             return delay
         logger.info("call %s: the retry budget is spent; attempt %d is the last", call.id, call.attempt)
         return None
+
+    def _may_repeat(self, call: Call) -> bool:
+        """Whether an attempt that may have fired may be followed by another, because repeats are dropped."""
+        return self._window is not None
 
     async def _back_off(self, call: Call, delay: float, verdict: Verdict) -> bool:
         """Wait before the next attempt. Returns False if the call was ended meanwhile."""
@@ -475,14 +500,23 @@ class Sender:
             await sleep(delay)
         return call.interrupted is None
 
+    def _limiters(self) -> list[PriorityRateLimiter]:
+        """Return the limiters that a 429 is told to."""
+        own, other = self.limiter, self.life.lane.limiter
+        return [other] if own is None or own is other else [own, other]
+
     async def _throttled(self, call: Call, verdict: Verdict) -> None:
-        """Tell the limiter of a 429, then return the slot. A limiter that fails changes nothing."""
+        """Tell the limiters of a 429, then return the slot. A limiter that fails changes nothing.
+
+        Triggers and other requests are paced apart, and pause together: nothing says which of them a 429 was about.
+        """
         limiter = self.limiter
         try:
             if limiter is not None:
                 logger.info("call %s: 429 (Retry-After: %s); the rate limiter pauses", call.id, verdict.retry_after)
-                with self.life.scope_of(call):
-                    await call_async("the rate limiter's throttled()", limiter.throttled, verdict.retry_after)
+            with self.life.scope_of(call):
+                for each in self._limiters():
+                    await call_async("the rate limiter's throttled()", each.throttled, verdict.retry_after)
         except RefoldError as error:
             logger.warning("%s; the call goes on", error.message, exc_info=error)
         finally:

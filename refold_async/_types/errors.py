@@ -111,6 +111,13 @@ class InvalidTriggerError(RefoldError, ValueError):
     """The trigger cannot be sent as it is. Nothing was sent."""
 
 
+class InvalidRequestError(RefoldError, ValueError):
+    """A request for the rest of the API cannot be sent as it is. Nothing was sent. `delivery` is None."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message, delivery=None)
+
+
 class ClientClosedError(RefoldError):
     """The client was closed before, or while, the call was made."""
 

@@ -15,9 +15,6 @@ from .connection import Connection
 from .parser import ParserState, ResponseParser
 from .timer import LoopTimer
 
-MAX_RESPONSE_BYTES = 1_000_000
-"""More of a response than this is not read: Refold's own are under a kilobyte."""
-
 _PLAIN_HEAD = re.compile(
     # Possessive quantifiers: a head that does not match fails in one pass. At most 64 header fields.
     rb"HTTP/1\.1 (2[0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*+)?\r\n"
@@ -76,6 +73,11 @@ class Timeouts(Protocol):
 
 class FlightOwner(Protocol):
     """Who launched a flight."""
+
+    @property
+    def max_response_bytes(self) -> int:
+        """How much of a response is read."""
+        ...
 
     def landed(self, evidence: Evidence) -> None:
         """Note that the flight is over, and its connection free or closed."""
@@ -185,7 +187,7 @@ class Flight:
             # A response to half a request says that the server has stopped reading.
             whole = self.state is FlightState.READING or not self._still_writing()
             self._land(self._seen(complete=True), reusable=parser.keep_alive and whole)
-        elif self._size > MAX_RESPONSE_BYTES + 65_536:
+        elif self._size > self._owner.max_response_bytes + 65_536:
             self._end(self._seen())
         else:
             self._set_limit(self._timer.loop.time(), self._timeouts.read)
@@ -291,8 +293,8 @@ class Flight:
         if parser is None or parser.status is None:
             return Evidence(written=self.state is not FlightState.NEW, error=error, cut=cut)
         body = b"".join(parser.chunks)
-        if len(body) > MAX_RESPONSE_BYTES:
-            body, complete = body[:MAX_RESPONSE_BYTES], False
+        if len(body) > self._owner.max_response_bytes:
+            body, complete = body[: self._owner.max_response_bytes], False
         return Evidence(parser.status, tuple(parser.headers), body, complete, True, error, cut)
 
     def _land(self, evidence: Evidence, *, reusable: bool) -> None:

@@ -10,7 +10,7 @@ import httpx
 
 from .._types.evidence import Cut, Evidence
 from . import httpx_internals
-from .flight import MAX_RESPONSE_BYTES
+from .limits import MAX_RESPONSE_BYTES
 from .loop_pool import was_written
 from .observed import Observation
 
@@ -36,6 +36,7 @@ class HttpxExchange:
     :param is_owned: whether the session is ours. Then nothing of its own is merged into the request.
     :param timeout: httpx's `timeout` extension.
     :param before_write: called once, just before the request is written, as far as this wire can tell.
+    :param max_response_bytes: how much of a response is read.
     """
 
     def __init__(
@@ -46,7 +47,9 @@ class HttpxExchange:
         is_owned: bool,
         timeout: Mapping[str, float | None],
         before_write: Callable[[], None],
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
     ) -> None:
+        self._max_response_bytes = max_response_bytes
         self._session = session
         self._request = request
         self._is_owned = is_owned
@@ -188,11 +191,11 @@ class HttpxExchange:
         last = self._legs[-1]
         # Decoded already, as `content` is.
         last.headers = [pair for pair in last.headers if pair[0].lower() != b"content-encoding"]
-        body = response.content[:MAX_RESPONSE_BYTES]
+        body = response.content[: self._max_response_bytes]
         return last.evidence(body=body, complete=True, error=error, earlier=self._earlier())
 
     async def _read(self, response: httpx.Response) -> Evidence:
-        """Read the body, at most `MAX_RESPONSE_BYTES` of it. What breaks off leaves the status as it was."""
+        """Read the body, as much of it as is wanted. What breaks off leaves the status as it was."""
         last = self._legs[-1]
         if response.is_stream_consumed:  # a user's response hook has read it
             return self._whole(response)
@@ -202,8 +205,8 @@ class HttpxExchange:
         try:
             async for chunk in response.stream:
                 body += chunk
-                if len(body) > MAX_RESPONSE_BYTES:
-                    del body[MAX_RESPONSE_BYTES:]
+                if len(body) > self._max_response_bytes:
+                    del body[self._max_response_bytes :]
                     return last.evidence(body=bytes(body), earlier=self._earlier())
         except Exception as error:  # noqa: BLE001 - the status was seen, and decides
             return last.evidence(body=bytes(body), error=error, earlier=self._earlier())

@@ -5,6 +5,9 @@ from __future__ import annotations
 MAX_HEAD_BYTES = 65_536
 """All heads of one answer together, the informational ones included."""
 
+MAX_RESPONSE_BYTES = 1_000_000
+"""More of a response to a trigger than this is not read: Refold's own are under a kilobyte."""
+
 MAX_HEADERS = 256
 """Header lines in one head, or in the trailers."""
 

@@ -83,7 +83,7 @@ def judge(
         return _without_status(evidence, never_sent)
     if classify is None:
         if 200 <= status < 300:
-            if not evidence.complete or (evidence.body and is_refold(evidence)):
+            if not evidence.complete or is_refold(evidence):
                 return ACCEPTED_VERDICT
             return _NOT_REFOLD
         retry_after = _retry_after(evidence, now)

@@ -35,12 +35,12 @@ ERRORS = [
 ]
 
 
-OF_WEBHOOKS = ("WebhookBodyError", "WebhookPayloadError", "WebhookSignatureError")
-"""They are about what comes in, so they have no verdict."""
+WITHOUT_VERDICT = ("InvalidRequestError", "WebhookBodyError", "WebhookPayloadError", "WebhookSignatureError")
+"""They are about what fires nothing."""
 
 
 def make(kind: type[RefoldError]) -> RefoldError:
-    if kind.__name__ in OF_WEBHOOKS:
+    if kind.__name__ in WITHOUT_VERDICT:
         return kind("what to do")
     more: dict[str, Any] = {}
     if issubclass(kind, APIError):
@@ -55,7 +55,7 @@ def make(kind: type[RefoldError]) -> RefoldError:
 
 def test_every_error_is_in_the_tree_with_its_bases() -> None:
     names = {kind.__name__: {base.__name__ for base in kind.__mro__} for kind in ERRORS}
-    assert set(OF_WEBHOOKS) <= set(names)
+    assert set(WITHOUT_VERDICT) <= set(names)
     assert {"ValueError"} <= names["InvalidTriggerError"]
     for name in ("DeadlineExceededError", "PacingTimeoutError", "RefoldTimeoutError"):
         assert "TimeoutError" in names[name]
@@ -75,7 +75,7 @@ def test_errors_survive_pickle_and_copy(kind: type[RefoldError], through: Any) -
     assert str(twin) == str(error) == "what to do"
     assert twin.__dict__ == error.__dict__
     assert repr(twin) == repr(error)
-    if kind.__name__ not in OF_WEBHOOKS:
+    if kind.__name__ not in WITHOUT_VERDICT:
         assert repr(error) == f"{kind.__name__}('what to do', delivery=AMBIGUOUS, attempts=2)"
 
 

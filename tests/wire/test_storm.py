@@ -54,6 +54,9 @@ async def test_a_storm_of_callers_gets_no_answer_that_is_not_its_own(
     assert sum(unanswered.values()) <= server_faults_met(storm), unanswered
     assert await until(lambda: state_of(transport)[2:] == (0, 0, 0)), state_of(transport)
 
+    # What the server has closed without a word is noticed: a request that meets that on its way fails, and rightly.
+    assert await until(lambda: state_of(transport).connections == server.open), (state_of(transport), server.open)
+
     # No place is lost: as many as there are can be had, at once.
     bodies = [b"after %d" % number for number in range(CONNECTIONS * 3)]
     requests = [request_of(f"{server.url}/length", method="POST", content=body) for body in bodies]

@@ -55,6 +55,8 @@ class CarefulFlight(Flight):
 
 
 class Owner:
+    max_response_bytes = 1_000_000
+
     def landed(self, evidence: Evidence) -> None:
         pass
 
