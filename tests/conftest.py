@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import re
 import signal
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -35,19 +34,6 @@ def _start_tasks_eagerly() -> None:
         loop.set_task_factory(factory)
 
     setattr(asyncio.BaseEventLoop, "__init__", make)  # noqa: B010 - mypy forbids the plain assignment
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Expect the tests marked `not_yet(kind, only=pattern)` to fail, for parameters whose id the pattern matches.
-
-    They hold promises that the library does not keep yet; the fix takes the mark off. One that passes fails the run.
-    """
-    for item in items:
-        for mark in item.iter_markers("not_yet"):
-            only = mark.kwargs.get("only")
-            parameters = item.name.partition("[")[2]
-            if only is None or re.search(only, parameters):
-                item.add_marker(pytest.mark.xfail(strict=True, reason=f"kind {mark.args[0]}: not kept yet"))
 
 
 @pytest.hookimpl(wrapper=True)

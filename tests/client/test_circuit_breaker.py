@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
+import anyio
 import pytest
 
-from refold_async import CircuitBreaker, CircuitOpenError, Delivery, RefoldError, Trigger
+from refold_async import CircuitBreaker, CircuitOpenError, Delivery, Trigger
 from refold_async._core.gate import Gate
 from refold_async._types.evidence import NOT_REACHED, Cut, Evidence
 from refold_async.policies.circuit import CircuitState
 from refold_async.testing import Fault, MockRefold
+from tests.fakes.clock import BACKENDS, run
+from tests.fakes.transport import FakeTransport, Reply, client_over
 from tests.support import ending
 
 pytestmark = pytest.mark.asyncio
@@ -79,19 +82,28 @@ async def test_a_deadline_that_passed_on_the_wire_counts_as_an_outage(server: Mo
         assert breaker.state is CircuitState.OPEN
 
 
-async def test_rows_wait_until_the_circuit_closes_and_none_is_lost(server: MockRefold) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+async def test_rows_wait_until_the_circuit_closes_and_none_is_lost(backend: str) -> None:
     """Their deadline stands still meanwhile: it is far shorter than the wait."""
-    breaker = CircuitBreaker(1, 0.2)
-    server.next(Fault.answer(503))
-    rows = [Trigger("slack", "E", {"id": n}) for n in range(12)]
-    async with server.client(retry=None) as client:
-        assert isinstance(await ending(client.with_options(circuit_breaker=breaker).trigger("slack", "E")), RefoldError)
-        assert breaker.state is CircuitState.OPEN
-        view = client.with_options(deadline=0.15)
-        result = await view.trigger_many(rows, max_concurrency=4, circuit_breaker=breaker)
-    assert [outcome.delivery for outcome in result] == [Delivery.ACCEPTED] * 12
-    assert server.ledger.requests == 13
-    assert breaker.is_closed
+    transport = FakeTransport(lambda n, _before: Reply(503) if n == 0 else Reply(seconds=1.0))
+    rows = [Trigger("slack", "E", {"n": n}) for n in range(1, 13)]
+
+    async def main() -> tuple[list[Delivery], list[float]]:
+        breaker = CircuitBreaker(1, 600.0, clock=anyio.current_time)
+        began = anyio.current_time()
+        async with client_over(transport) as client:
+            await ending(client.with_options(circuit_breaker=breaker).trigger("slack", "E", {"n": 0}))
+            assert breaker.state is CircuitState.OPEN
+            view = client.with_options(deadline=30.0)
+            result = await view.trigger_many(rows, max_concurrency=4, circuit_breaker=breaker)
+            assert breaker.is_closed
+        return [outcome.delivery for outcome in result], [at - began for at in transport.times]
+
+    said, times = await asyncio.to_thread(run, backend, main)
+    assert said == [Delivery.ACCEPTED] * 12
+    assert transport.started[0] == 0
+    assert sorted(transport.started) == list(range(13))
+    assert times[:3] == [0.0, pytest.approx(600.0), pytest.approx(601.0)], "one probes, and the others wait for it"
 
 
 async def test_a_batch_that_waits_at_an_open_circuit_can_be_cancelled(server: MockRefold) -> None:
