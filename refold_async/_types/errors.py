@@ -200,6 +200,32 @@ class WebhookBodyError(ConfigurationError, TypeError):
         super().__init__(message, delivery=None)
 
 
+class ExecutionFailedError(RefoldError):
+    """An execution ended otherwise than as it should. `delivery` is None: its event did fire.
+
+    :ivar execution: the `Execution` that ended so.
+    """
+
+    execution: Any
+
+    def __init__(self, message: str = "", execution: Any = None) -> None:
+        super().__init__(message, delivery=None)
+        self.execution = execution
+
+
+class WaitTimeoutError(RefoldError, TimeoutError):
+    """An execution did not end, or was not listed, for as long as was to be waited. `delivery` is None.
+
+    :ivar last: the `Execution` as it was last seen; None where it was never listed.
+    """
+
+    last: Any
+
+    def __init__(self, message: str = "", last: Any = None) -> None:
+        super().__init__(message, delivery=None)
+        self.last = last
+
+
 class APIError(RefoldError):
     """Refold, or a proxy in front of it, answered with an error.
 
