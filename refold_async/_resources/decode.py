@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any
 
 from .._types.errors import ConfigurationError
 
-EMPTY: Mapping[str, Any] = MappingProxyType({})
+
 
 
 def text(document: Mapping[str, Any], *names: str) -> str | None:
@@ -51,7 +50,7 @@ def number(document: Mapping[str, Any], name: str) -> float | None:
 def mapping(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Return a field that is an object; an empty one where it is not."""
     value = document.get(name)
-    return value if isinstance(value, dict) else EMPTY
+    return value if isinstance(value, dict) else {}
 
 
 def moment(document: Mapping[str, Any], name: str) -> datetime | None:

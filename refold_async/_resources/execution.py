@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from attrs import field, fields, frozen
 
 from .._types.errors import ExecutionFailedError
-from .decode import EMPTY, flag, mapping, moment, number, text, whole
+from .decode import flag, mapping, moment, number, text, whole
 
 if TYPE_CHECKING:
     from .._types.values import Receipt
@@ -56,7 +56,7 @@ class ExecutionNode:
     max_attempts: int | None = None
     input_data: Any = field(default=None, repr=False, hash=False)
     output: Any = field(default=None, repr=False, hash=False)
-    raw: Mapping[str, Any] = field(default=EMPTY, repr=False, hash=False)
+    raw: Mapping[str, Any] = field(factory=dict, repr=False, hash=False)
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
@@ -101,12 +101,12 @@ class Execution:
     environment: str | None = None
     type: str | None = None
     is_child: bool | None = None
-    custom_fields: Mapping[str, Any] = field(default=EMPTY, repr=False, hash=False)
+    custom_fields: Mapping[str, Any] = field(factory=dict, repr=False, hash=False)
     execution_time: float | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
     completed_at: datetime | None = None
-    raw: Mapping[str, Any] = field(default=EMPTY, repr=False, hash=False)
+    raw: Mapping[str, Any] = field(factory=dict, repr=False, hash=False)
 
     @classmethod
     def of(cls, document: Mapping[str, Any], execution_id: str = "") -> Self:

@@ -132,8 +132,9 @@ class Executions:
         return text(document, "message") or ""
 
     async def rerun(self, execution_id: str, **options: Unpack[PerCall]) -> Rerun:
-        """Start an execution anew, from its payload. This fires: it is paced as triggers are, and an error's
-        `delivery` tells whether it may have started.
+        """Start an execution anew, from its payload.
+
+        This fires: it is paced as triggers are, and an error's `delivery` tells whether it may have started.
 
         :raises NotFoundError: where there is none of this id. And what `RefoldClient.trigger` raises.
         """

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from attrs import field, frozen
 
 from .._types.errors import ConfigurationError
-from .decode import EMPTY, flag, whole
+from .decode import flag, whole
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ class Page(Generic[T]):
     items: tuple[T, ...]
     number: int
     total: int | None = None
-    raw: Mapping[str, Any] = field(default=EMPTY, repr=False, hash=False)
+    raw: Mapping[str, Any] = field(factory=dict, repr=False, hash=False)
 
 
 class Pager(Generic[T]):

@@ -192,10 +192,10 @@ class Reconciler:
     async def _look_closer(self, found: _Findings, window: Window) -> None:
         listed, found.others = found.others, []
         for execution in listed:
-            detail = None
-            if execution.status != ExecutionStatus.DUPLICATE:
-                detail = await window.detail(execution)
-            self._take(found, execution if detail is None else detail, set() if detail is None else minted_in(detail.raw))
+            is_dropped = execution.status == ExecutionStatus.DUPLICATE
+            detail = None if is_dropped else await window.detail(execution)
+            seen = execution if detail is None else detail
+            self._take(found, seen, minted_in(seen.raw))
 
     def _conclude(self, sent: Sent | None, findings: Mapping[str | None, _Findings]) -> Reconciliation:
         if sent is None:

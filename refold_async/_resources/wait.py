@@ -66,6 +66,7 @@ class Waiting:
 
     :param timeout: seconds for all of it; None for no limit.
     :param options: of each request.
+    :param clock: seconds, monotonic.
     :param sleep: waits that many seconds.
     """
 
@@ -78,6 +79,7 @@ class Waiting:
         poll: Poll,
         options: dict[str, Any],
         *,
+        clock: Callable[[], float] = anyio.current_time,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         if timeout is not None and (
@@ -91,6 +93,7 @@ class Waiting:
         self._timeout = timeout
         self._poll = poll
         self._options = options
+        self._clock = clock
         self._sleep = sleep
         self._deadline = options.pop("deadline", channel.sender.settings.deadline)
         if isinstance(self._deadline, Unset):
@@ -106,7 +109,7 @@ class Waiting:
 
         :raises WaitTimeoutError: when that takes too long.
         """
-        began = anyio.current_time()
+        began = self._clock()
         if self._timeout is not None:
             self._ends = began + self._timeout
         delay = self._poll.first
@@ -114,7 +117,7 @@ class Waiting:
             found = await self._look()
             if isinstance(found, ExecutionDetail):
                 return found
-            now = anyio.current_time()
+            now = self._clock()
             if self._last is None and self._looks >= UNLISTED_LOOKS and now - began >= UNLISTED_SECONDS:
                 raise self._too_late("it is not listed yet, or there is no execution of this id for this account")
             if now + delay >= self._ends:
@@ -158,7 +161,7 @@ class Waiting:
 
     def _limits(self) -> dict[str, Any]:
         """Return the options of a request: none may last beyond the end of the wait."""
-        left = self._ends - anyio.current_time()
+        left = self._ends - self._clock()
         deadline = self._deadline
         if left != math.inf:
             deadline = max(0.001, left) if deadline is None else max(0.001, min(deadline, left))
