@@ -14,6 +14,7 @@ from ._types.errors import (
     ConfigurationError,
     ConflictError,
     DeadlineExceededError,
+    ExecutionFailedError,
     InvalidRequestError,
     InvalidTriggerError,
     NotAttemptedError,
@@ -26,6 +27,7 @@ from ._types.errors import (
     RefoldTimeoutError,
     ServerError,
     UnexpectedResponseError,
+    WaitTimeoutError,
     WebhookBodyError,
     WebhookPayloadError,
     WebhookSignatureError,
@@ -37,6 +39,10 @@ from .client import RefoldClient
 from .policies.retry import RetryPolicy
 
 if TYPE_CHECKING:
+    from ._resources.execution import Execution, ExecutionDetail, ExecutionNode, ExecutionStatus, Rerun
+    from ._resources.pager import Page, Pager
+    from ._resources.reconcile import Reconciliation, ReconciliationState
+    from ._resources.wait import Poll
     from ._types.outcome import AcceptedOutcome, FailedOutcome
     from .limiters import PostgresRateLimiter, RateLimiter, RedisRateLimiter, SQLiteRateLimiter
     from .policies.circuit import CircuitBreaker
@@ -57,6 +63,11 @@ __all__ = [
     "ConflictError",
     "DeadlineExceededError",
     "Delivery",
+    "Execution",
+    "ExecutionDetail",
+    "ExecutionFailedError",
+    "ExecutionNode",
+    "ExecutionStatus",
     "FailedOutcome",
     "Idempotency",
     "InvalidRequestError",
@@ -65,17 +76,23 @@ __all__ = [
     "NotFoundError",
     "Outcome",
     "PacingTimeoutError",
+    "Page",
+    "Pager",
     "PermissionDeniedError",
+    "Poll",
     "PostgresRateLimiter",
     "RateLimit",
     "RateLimitedError",
     "RateLimiter",
     "Receipt",
+    "Reconciliation",
+    "ReconciliationState",
     "RedisRateLimiter",
     "RefoldClient",
     "RefoldConnectionError",
     "RefoldError",
     "RefoldTimeoutError",
+    "Rerun",
     "Response",
     "RetryPolicy",
     "SQLiteRateLimiter",
@@ -84,6 +101,7 @@ __all__ = [
     "ServerError",
     "Trigger",
     "UnexpectedResponseError",
+    "WaitTimeoutError",
     "WebhookBodyError",
     "WebhookPayloadError",
     "WebhookSignatureError",
@@ -92,6 +110,16 @@ __all__ = [
 
 if not TYPE_CHECKING:  # a checker would take any name for one of ours
     _LAZY = {  # seldom used, so loaded at first use
+        "Execution": "._resources.execution",
+        "ExecutionDetail": "._resources.execution",
+        "ExecutionStatus": "._resources.execution",
+        "ExecutionNode": "._resources.execution",
+        "Page": "._resources.pager",
+        "Pager": "._resources.pager",
+        "Poll": "._resources.wait",
+        "Reconciliation": "._resources.reconcile",
+        "ReconciliationState": "._resources.reconcile",
+        "Rerun": "._resources.execution",
         "AcceptedOutcome": "._types.outcome",
         "CircuitBreaker": ".policies.circuit",
         "FailedOutcome": "._types.outcome",

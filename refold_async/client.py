@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, Unpack
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, Unpack, overload
 
 import httpx
 
@@ -25,7 +25,7 @@ from ._core.settings import (
     to_retry,
     to_timeouts,
 )
-from ._types.errors import AuthenticationError, ConfigurationError
+from ._types.errors import AuthenticationError, ConfigurationError, RefoldError
 from ._types.results import BatchResult, Outcome
 from ._types.values import UNSET, FileTypes, Receipt, Response, Trigger, Unset
 from .policies.retry import RetryPolicy
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from ._api.request import EncodedRequest
     from ._batch.options import Source
     from ._core.sender import Sender
+    from ._resources.executions import Executions
+    from ._resources.reconcile import Reconciliation
     from .policies.circuit import CircuitBreaker
 
 
@@ -382,6 +384,76 @@ class RefoldClient:
             look_ahead=look_ahead,
         )
         return OutcomeStream(self._sender_with(circuit_breaker), triggers, options, ordered=ordered)
+
+    @property
+    def executions(self) -> Executions:
+        """The executions of workflows: what became of events. For the client's linked account, or another."""
+        from ._resources.channel import Channel
+        from ._resources.executions import Executions
+
+        return Executions(Channel(self._sender))
+
+    @overload
+    async def reconcile(
+        self,
+        subject: RefoldError | Outcome | Receipt,
+        *,
+        within: float = ...,
+        details: bool = ...,
+        max_requests: int = ...,
+    ) -> Reconciliation: ...
+
+    @overload
+    async def reconcile(
+        self, subject: Sequence[Outcome], *, within: float = ..., details: bool = ..., max_requests: int = ...
+    ) -> list[Reconciliation]: ...
+
+    async def reconcile(
+        self,
+        subject: RefoldError | Outcome | Receipt | Sequence[Outcome],
+        *,
+        within: float = 60.0,
+        details: bool = False,
+        max_requests: int = 500,
+    ) -> Reconciliation | list[Reconciliation]:
+        """Look in Refold for what became of a send: FIRED if an execution shows its token, else UNRESOLVED.
+
+        Only the token that a client with `tag=True` or `tag_field=` has minted proves anything. Not seeing it proves
+        nothing: the list may lag, hide tags, or the event may have started no workflow. So nothing is ever said not to
+        have fired, and UNRESOLVED changes no verdict. It looks once, and does not wait.
+
+        :param subject: an error, an outcome, a receipt, or a whole batch, whose executions are read once for each
+            linked account. Of a batch, the answers are in input order.
+        :param within: seconds after its first attempt in which an execution of it was created. Time for its retries is
+            to be counted in.
+        :param details: also look at the steps of executions that show no token, a request for each.
+        :param max_requests: so many at most, for each linked account.
+        :raises ConfigurationError: for what was sent to another host.
+        :raises RefoldError: when executions could not be read; its `delivery` is None.
+        """
+        from ._resources.reconcile import Reconciler, sent_of
+
+        reconciler = Reconciler(self._sender, within, details=details, max_requests=max_requests)
+        if isinstance(subject, Sequence):
+            return await reconciler.reconcile([sent_of(each) for each in subject])
+        [found] = await reconciler.reconcile([sent_of(subject)])
+        return found
+
+    async def resend(self, error: RefoldError, *, deadline: float | None | Unset = UNSET) -> Receipt:
+        """Send once more what may have fired, with the same key and the same body, so that Refold drops a repeat.
+
+        It takes an error of this very client whose `delivery` is ambiguous, where `idempotency=` is declared, within
+        0.8 of the window since the first attempt. The receipt's `after_ambiguous` is true. While nothing settles it,
+        what is raised stays ambiguous.
+
+        :param deadline: seconds for the whole call; the client's if left out. The window may end it sooner.
+        :raises InvalidTriggerError: where account, host, key or body are not those that were sent, or it is too late.
+        :raises RefoldError: as `trigger` does.
+        """
+        from ._resources.resend import resend
+
+        limit = self._sender.settings.deadline if isinstance(deadline, Unset) else to_deadline(deadline)
+        return await resend(self._sender, error, limit)
 
     def for_account(self, linked_account_id: str, *, config_id: str | None = None) -> RefoldClient:
         """Return a view of this client for another end customer; session, pool and limiter are shared.

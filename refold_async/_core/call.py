@@ -402,6 +402,11 @@ class Call:
         request = self.request
         if self.first_sent is None or request is None:
             return None
+        return self.sent_as(request, host)
+
+    def sent_as(self, request: EncodedRequest, host: str) -> Sent:
+        """Return what was sent, or is to be, as this request."""
+        assert self.first_sent is not None
         return Sent(
             (_process, self.number), host, self.slug, self.event, request.account, request.config,
             request.instance_tag, request.key, request.token, self.first_sent, request.body,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING
 import anyio
 import httpx
 
-from .._types.errors import ClientClosedError, ConfigurationError
+from .._types.errors import ClientClosedError, ConfigurationError, RefoldError
 from .._types.evidence import Cut
-from .._types.values import RateLimit
+from .._types.values import Idempotency, RateLimit
 from .._wire import httpx_internals
 from .._wire.connect import Target
 from .._wire.loops import is_loop_closed, running_loop
@@ -104,6 +105,7 @@ class Lifecycle:
         self._client_class = httpx.AsyncClient
         self._guard = httpx_internals.Guard(httpx.AsyncClient)
         self._limiter: PriorityRateLimiter | None = None
+        self._raised: weakref.WeakKeyDictionary[RefoldError, Idempotency | None] = weakref.WeakKeyDictionary()
         self._lane: Lane | None = None
         if not plan.uses_pool:
             self._session = plan.make(self.pool_transport)  # what is wrong with it shows now
@@ -242,6 +244,14 @@ class Lifecycle:
         return httpx_internals.proxy_of(httpx_internals.transport_of(self._session, self.plan.base_url))
 
     # The calls under way, and the end.
+
+    def raised(self, error: RefoldError, idempotency: Idempotency | None) -> None:
+        """Remember an error for as long as it lives, and which window was declared for its call."""
+        self._raised[error] = idempotency
+
+    def has_raised(self, error: RefoldError, idempotency: Idempotency) -> bool:
+        """Whether it is an error of a call of this client or a view of it, under the same declaration."""
+        return self._raised.get(error) == idempotency
 
     def finished(self, call: Call) -> None:
         """Note that a call is over, however it ended."""

@@ -205,6 +205,7 @@ class Sender:
             life.finished(call)
         if not accepted:
             failure = self._failure(call)
+            life.raised(failure, self.settings.idempotency)
             self._finish(call, call.delivery, None, failure)
             raise failure
         receipt = self._success(call)

@@ -10,8 +10,6 @@ from typing import Any
 from .._types.errors import ConfigurationError
 
 
-
-
 def text(document: Mapping[str, Any], *names: str) -> str | None:
     """Return the first of these fields that is a text and not empty."""
     for name in names:

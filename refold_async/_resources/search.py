@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Unpack
 
-
 from .._api.request import TOKEN_PREFIX
 from .._types.errors import NotFoundError
 from .channel import Channel, PerCall
@@ -179,5 +178,3 @@ class MatchingPager(Pager[Execution]):
 
     def _is_in(self, execution: Execution) -> bool:
         return any(self._pattern.search(text) for text in texts_in(execution.raw))
-
-

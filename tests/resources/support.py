@@ -32,4 +32,3 @@ async def mock(
     async with MockRefold(**{"rate_limit": None, **options}) as server:
         async with server.client(**{"rate_limit": None, "retry": QUICK, **(client_options or {})}) as client:
             yield server, unpace(client)
-

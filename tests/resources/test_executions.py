@@ -74,7 +74,7 @@ async def test_filters_go_into_the_query_and_what_was_left_out_does_not() -> Non
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize(
-    "filters", [{"since": datetime(2026, 1, 1)}, {"until": "2026"}, {"page_size": 0}, {"page_size": True}]  # noqa: DTZ001
+    "filters", [{"since": datetime(2026, 1, 1)}, {"until": "2026"}, {"page_size": 0}, {"page_size": True}]
 )
 async def test_a_filter_that_makes_no_sense_is_refused_before_anything_is_sent(filters: Any) -> None:
     async with mock() as (server, client):
@@ -228,7 +228,7 @@ async def test_the_nodes_are_searched_when_asked_and_never_with_more_requests_th
 @pytest.mark.asyncio
 @pytest.mark.parametrize(
     "arguments",
-    [{"token": " "}, {"token": None}, {"since": None}, {"since": datetime(2026, 1, 1)}, {"max_requests": 0}],  # noqa: DTZ001
+    [{"token": " "}, {"token": None}, {"since": None}, {"since": datetime(2026, 1, 1)}, {"max_requests": 0}],
 )
 async def test_a_search_that_makes_no_sense_is_refused(arguments: Any) -> None:
     async with mock() as (_, client):
@@ -259,9 +259,7 @@ async def wait_for(client: RefoldClient, execution_id: str, time: Clock, **optio
     channel = Channel(client._sender)
     poll = options.pop("poll", Poll())
     timeout = options.pop("timeout", 300.0)
-    waiting = Waiting(
-        Executions(channel), channel, execution_id, timeout, poll, options, clock=time, sleep=time.sleep
-    )
+    waiting = Waiting(Executions(channel), channel, execution_id, timeout, poll, options, clock=time, sleep=time.sleep)
     return await waiting.run()
 
 
