@@ -14,7 +14,6 @@ from refold_async import (
     BatchResult,
     ConfigurationError,
     Delivery,
-    Outcome,
     Receipt,
     Reconciliation,
     ReconciliationState,
@@ -91,11 +90,11 @@ async def test_a_token_in_the_payload_is_found_in_the_nodes_when_asked() -> None
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("options", [{"instance_tag": "order-17"}, {"instance_tag": "rfa-" + "0" * 32}])
-async def test_a_tag_of_the_callers_own_proves_nothing(options: dict[str, str]) -> None:
+@pytest.mark.parametrize("tag", ["order-17", "rfa-" + "0" * 32])
+async def test_a_tag_of_the_callers_own_proves_nothing(tag: str) -> None:
     async with mock(TAGGED, runs=SHOWN) as (server, client):
-        await client.trigger("pipedrive", "Deal Created", {"deal": 0}, **options)
-        error = await fail(client, server, Fault.close_before_firing(), **options)
+        await client.trigger("pipedrive", "Deal Created", {"deal": 0}, instance_tag=tag)
+        error = await fail(client, server, Fault.close_before_firing(), instance_tag=tag)
         server.ledger.clear()
         found = await client.reconcile(error)
         assert found.state is ReconciliationState.UNRESOLVED
@@ -152,7 +151,7 @@ async def test_a_receipt_can_be_followed_too() -> None:
 @pytest.mark.asyncio
 async def test_what_was_never_written_or_has_no_token_is_unresolved_without_a_request() -> None:
     async with mock({"retry": None}) as (server, client):
-        never = Outcome(0, Trigger("a", "E"), Delivery.NOT_SENT, None, RefoldError("x"))
+        never = RefoldError("x")
         assert "nothing was written" in (await client.reconcile(never)).why
         error = await fail(client, server, Fault.close_after_firing())
         server.ledger.clear()
