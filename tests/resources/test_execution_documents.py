@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from refold_async import Execution, ExecutionDetail, ExecutionFailedError, ExecutionStatus
@@ -65,6 +65,7 @@ def altered(draw: st.DrawFn) -> dict[str, Any]:
     return document
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # of drawing JSON, on a busy machine
 @given(altered())
 def test_any_document_can_be_read_and_is_kept_as_it_came(document: dict[str, Any]) -> None:
     before = copy.deepcopy(document)
