@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -88,9 +89,12 @@ async def resend(sender: Sender, error: RefoldError, deadline: float | None) -> 
     return evolve(receipt, after_ambiguous=True)
 
 
-def check(sender: Sender, error: object) -> tuple[Trigger, Sent]:
+def check(
+    sender: Sender, error: object, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> tuple[Trigger, Sent]:
     """Return what is to be sent again.
 
+    :param now: returns the time.
     :raises InvalidTriggerError: where that is not known for certain, or must not be sent.
     """
     if not isinstance(error, RefoldError):
@@ -105,7 +109,7 @@ def check(sender: Sender, error: object) -> tuple[Trigger, Sent]:
         raise _refusal("the error does not tell what was sent with which key")
     if sent.host != sender.address.host or not sender.life.has_raised(error, window):
         raise _refusal("it is not an error that this client has raised, in this process")
-    if (datetime.now(UTC) - sent.first_sent_at).total_seconds() >= window.retry_within:
+    if (now() - sent.first_sent_at).total_seconds() >= window.retry_within:
         raise _refusal("too much of the idempotency window has passed, so Refold may not drop it as a repeat")
     return trigger, sent
 
