@@ -40,6 +40,7 @@ from .policies.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from ._resources.execution import Execution, ExecutionDetail, ExecutionNode, ExecutionStatus, Rerun
+    from ._resources.executions import Executions
     from ._resources.pager import Page, Pager
     from ._resources.reconcile import Reconciliation, ReconciliationState
     from ._resources.wait import Poll
@@ -68,6 +69,7 @@ __all__ = [
     "ExecutionFailedError",
     "ExecutionNode",
     "ExecutionStatus",
+    "Executions",
     "FailedOutcome",
     "Idempotency",
     "InvalidRequestError",
@@ -113,6 +115,7 @@ if not TYPE_CHECKING:  # a checker would take any name for one of ours
         "Execution": "._resources.execution",
         "ExecutionDetail": "._resources.execution",
         "ExecutionStatus": "._resources.execution",
+        "Executions": "._resources.executions",
         "ExecutionNode": "._resources.execution",
         "Page": "._resources.pager",
         "Pager": "._resources.pager",

@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 
 
 class ExecutionStatus(enum.StrEnum):
-    """The statuses that are known. The set is open: `Execution.status` is a plain text."""
+    """The statuses that are known. The set is open: `Execution.status` is a plain text.
+
+    :cvar QUEUED: it has not begun.
+    :cvar RUNNING: it is under way.
+    :cvar STOPPING: it was asked to stop.
+    :cvar COMPLETED: it has ended as it should.
+    :cvar ERRORED: a node failed.
+    :cvar FAILED: it failed; older documentation has this word.
+    :cvar STOPPED: somebody has stopped it.
+    :cvar TIMED_OUT: it took too long.
+    :cvar TERMINATED: Refold has ended it.
+    :cvar DUPLICATE: the event was a repeat, and was dropped.
+    """
 
     QUEUED = "QUEUED"
     RUNNING = "RUNNING"

@@ -31,7 +31,11 @@ Subject = RefoldError | Outcome | Receipt
 
 
 class ReconciliationState(enum.StrEnum):
-    """What is known after looking. That something did not fire can never be seen, so it is not among them."""
+    """What is known after looking. That something did not fire can never be seen, so it is not among them.
+
+    :cvar FIRED: an execution shows the token.
+    :cvar UNRESOLVED: nothing is known.
+    """
 
     FIRED = "fired"
     UNRESOLVED = "unresolved"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ ONCE = RetryPolicy(max_attempts=1)
 HEADER = Idempotency(header="X-Key", window=300.0)
 FIELD = Idempotency(payload_field="key", window=300.0)
 DROPS = Dedupe(header="X-Key", window=300.0)
+
+
+def at(moment: datetime) -> datetime:
+    return moment
 
 
 async def lose(
@@ -117,13 +122,13 @@ async def test_nothing_is_sent_again_once_too_much_of_the_window_has_passed() ->
             assert each.sent is not None
             assert error.sent is not None
             for seconds, is_late in ((239.9, False), (240.0, True), (100_000.0, True)):
-                later = error.sent.first_sent_at + timedelta(seconds=seconds)
+                now = partial(at, error.sent.first_sent_at + timedelta(seconds=seconds))
                 if is_late:
                     with pytest.raises(InvalidTriggerError, match="window") as late:
-                        check(client._sender, each, now=lambda later=later: later)
+                        check(client._sender, each, now=now)
                     assert late.value.delivery is Delivery.AMBIGUOUS
                 else:
-                    check(client._sender, each, now=lambda later=later: later)
+                    check(client._sender, each, now=now)
 
 
 @pytest.mark.asyncio
