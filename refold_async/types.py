@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._batch.options import Source
 from ._core.credentials import Secret
-from ._core.settings import BeforeSend, CallOptions, TimeoutTypes
+from ._core.settings import BeforeSend, CallOptions, RequestOptions, TimeoutTypes, WaitOptions
 from ._core.settings import Options as ClientOptions
 from ._types.values import UNSET, FileTypes, JSONEncoder, Unset
 from .hooks import Hook, HookEvent
@@ -21,9 +21,11 @@ __all__ = [
     "Hook",
     "HookEvent",
     "JSONEncoder",
+    "RequestOptions",
     "TimeoutTypes",
     "TriggerSource",
     "Unset",
+    "WaitOptions",
 ]
 
 

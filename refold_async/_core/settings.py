@@ -132,6 +132,30 @@ class CallOptions(TypedDict, total=False):
     files: Mapping[str, FileTypes] | None
 
 
+class WaitOptions(TypedDict, total=False):
+    """What a wait takes besides its own arguments.
+
+    :param linked_account_id: another end customer than the client's; the client's `config_id` does not come along.
+    :param config_id: that customer's configuration.
+    :param deadline: seconds for each request, its attempts and the waits between them included.
+    :param retry: None to try once.
+    """
+
+    linked_account_id: str | None
+    config_id: str | None
+    deadline: float | None | Unset
+    retry: RetryPolicy | None | Unset
+
+
+class RequestOptions(WaitOptions, total=False):
+    """What a call of a resource, such as `executions.get`, takes besides its own arguments.
+
+    :param timeout: seconds per attempt, or an `httpx.Timeout`.
+    """
+
+    timeout: TimeoutTypes | Unset
+
+
 def to_timeouts(value: Any) -> Timeouts:
     """Convert a timeout as httpx takes it.
 

@@ -4,44 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from .._api.plain import PlainRequest, Repeat
 from .._core.plain import send_plain
+from .._core.settings import RequestOptions
 from .._types.errors import UnexpectedResponseError
-from .._types.values import Unset
 
 if TYPE_CHECKING:
     from .._core.sender import Sender
-    from .._core.settings import TimeoutTypes
     from .._types.values import Response
-    from ..policies.retry import RetryPolicy
 
 PUBLIC = "/api/v2/public/"
-
-
-class PerWait(TypedDict, total=False):
-    """What each call of a resource takes besides its own arguments, one that waits too.
-
-    :param linked_account_id: another end customer than the client's; the client's `config_id` does not come along.
-    :param config_id: that customer's configuration.
-    :param deadline: seconds for each request, its attempts and the waits between them included.
-    :param retry: None to try once.
-    """
-
-    linked_account_id: str | None
-    config_id: str | None
-    deadline: float | None | Unset
-    retry: RetryPolicy | None | Unset
-
-
-class PerCall(PerWait, total=False):
-    """What other calls take as well.
-
-    :param timeout: seconds per attempt, or an `httpx.Timeout`.
-    """
-
-    timeout: TimeoutTypes | Unset
 
 
 class Channel:
@@ -54,7 +28,7 @@ class Channel:
         self.sender = sender
 
     async def read(
-        self, path: str, params: Mapping[str, Any] | None = None, **options: Unpack[PerCall]
+        self, path: str, params: Mapping[str, Any] | None = None, **options: Unpack[RequestOptions]
     ) -> tuple[dict[str, Any], Response]:
         """Get a JSON object.
 
@@ -64,7 +38,7 @@ class Channel:
         return to_object(response, delivery=None), response
 
     async def write(
-        self, path: str, *, repeat: Repeat, may_fire: bool = False, **options: Unpack[PerCall]
+        self, path: str, *, repeat: Repeat, may_fire: bool = False, **options: Unpack[RequestOptions]
     ) -> tuple[dict[str, Any], Response]:
         """Post without a body. Whatever JSON comes back, an object or not, was a success.
 

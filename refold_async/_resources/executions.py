@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from .._api.plain import Repeat, segment
+from .._core.settings import RequestOptions, WaitOptions
 from .._types.errors import ConfigurationError
 from .._types.values import Receipt
-from .channel import Channel, PerCall, PerWait
+from .channel import Channel
 from .decode import text, to_iso
 from .execution import Execution, ExecutionDetail, Rerun, key_of
 from .pager import Pager
@@ -30,10 +31,12 @@ class Executions:
 
     Its calls are paced apart from triggers, but for `rerun`, which is one. Their errors have no verdict (`delivery` is
     None) where they only read.
+
+    :param channel: sends the requests. It is the client's: use `client.executions`.
     """
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+    def __init__(self, channel: Any) -> None:
+        self._channel: Channel = channel
 
     def list(
         self,
@@ -49,7 +52,7 @@ class Executions:
         type: Literal["SYNC", "ASYNC"] | None = None,  # noqa: A002 - Refold's word for it
         oldest_first: bool = False,
         page_size: int = 50,
-        **options: Unpack[PerCall],
+        **options: Unpack[RequestOptions],
     ) -> Pager[Execution]:
         """List executions, the newest first; nothing is sent until the list is iterated over.
 
@@ -88,7 +91,7 @@ class Executions:
 
         return Pager(fetch, Execution.of, key_of)
 
-    async def get(self, execution_id: str, **options: Unpack[PerCall]) -> ExecutionDetail:
+    async def get(self, execution_id: str, **options: Unpack[RequestOptions]) -> ExecutionDetail:
         """Return one execution with its steps.
 
         :raises NotFoundError: where there is none of this id. Some installations do not answer at all then, and it
@@ -105,7 +108,7 @@ class Executions:
         *,
         timeout: float | None = 300.0,
         poll: Poll | None = None,
-        **options: Unpack[PerWait],
+        **options: Unpack[WaitOptions],
     ) -> ExecutionDetail:
         """Wait until an execution has ended, and return it with its steps.
 
@@ -120,7 +123,7 @@ class Executions:
         segment(execution_id, "execution_id")
         return await Waiting(self, self._channel, execution_id, timeout, poll or Poll(), dict(options)).run()
 
-    async def stop(self, execution_id: str, **options: Unpack[PerCall]) -> str:
+    async def stop(self, execution_id: str, **options: Unpack[RequestOptions]) -> str:
         """Ask for an execution to be stopped, and return Refold's words. It is STOPPING first, and STOPPED later.
 
         Asking twice is the same as once, so this is tried again freely.
@@ -131,7 +134,7 @@ class Executions:
         document, _ = await self._channel.write(f"execution/{name}/stop", repeat=Repeat.FREELY, **options)
         return text(document, "message") or ""
 
-    async def rerun(self, execution_id: str, **options: Unpack[PerCall]) -> Rerun:
+    async def rerun(self, execution_id: str, **options: Unpack[RequestOptions]) -> Rerun:
         """Start an execution anew, from its payload.
 
         This fires: it is paced as triggers are, and an error's `delivery` tells whether it may have started.
@@ -159,7 +162,7 @@ class Executions:
         until: datetime | None = None,
         details: bool = False,
         max_requests: int = 50,
-        **options: Unpack[PerCall],
+        **options: Unpack[RequestOptions],
     ) -> Pager[Execution]:
         """List the executions whose document holds a token in any of its texts. They are candidates, not a proof.
 

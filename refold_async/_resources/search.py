@@ -10,8 +10,9 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Unpack
 
 from .._api.request import TOKEN_PREFIX
+from .._core.settings import RequestOptions
 from .._types.errors import NotFoundError
-from .channel import Channel, PerCall
+from .channel import Channel
 from .execution import Execution, ExecutionDetail
 from .pager import Page, Pager
 
@@ -67,7 +68,7 @@ class CountedChannel(Channel):
         self._max_requests = max_requests
 
     async def read(
-        self, path: str, params: Mapping[str, Any] | None = None, **options: Unpack[PerCall]
+        self, path: str, params: Mapping[str, Any] | None = None, **options: Unpack[RequestOptions]
     ) -> tuple[dict[str, Any], Response]:
         """Get a JSON object.
 
