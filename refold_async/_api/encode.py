@@ -42,6 +42,7 @@ _prefixes: dict[str, str] = {}
 """By event: the document up to its payload. Most calls fire one of a few events."""
 
 _PREFIXES_REMEMBERED = 1024
+_PAYLOAD = ',"payload":'
 
 
 def encode_body(event: str, payload: Mapping[str, Any] | None, encoder: JSONEncoder | None) -> bytes:
@@ -53,7 +54,18 @@ def encode_body(event: str, payload: Mapping[str, Any] | None, encoder: JSONEnco
     if encoder is None:
         if payload is not None and not isinstance(payload, dict):
             raise InvalidTriggerError(f"payload must be a JSON object (a dict) or None, not {type(payload).__name__}")
-        body = _encode_json(event, payload)
+        try:
+            prefix = _prefixes.get(event)
+            if prefix is None:
+                prefix = _make_prefix(event)
+            if payload is None:
+                body = f"{prefix.removesuffix(_PAYLOAD)}}}".encode()
+            else:
+                _check_keys(payload, 1)
+                body = f"{prefix}{''.join(_chunks(payload, 0))}}}".encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            problem = _find_problem(payload, "payload", 0) or _surrogate(event, "event")
+            raise InvalidTriggerError(f"{problem or 'payload is not JSON'}; JSON cannot hold it") from error
     else:
         check_payload(payload)
         document: dict[str, Any] = {"event": event}
@@ -107,21 +119,13 @@ def check_payload(payload: object) -> None:
         raise InvalidTriggerError(f"payload must be a JSON object (a dict) or None, not {type(payload).__name__}")
 
 
-def _encode_json(event: str, payload: Mapping[str, Any] | None) -> bytes:
-    try:
-        if payload is None:
-            return "".join(_chunks({"event": event}, 0)).encode()
-        prefix = _prefixes.get(event)
-        if prefix is None:
-            prefix = "".join(_chunks({"event": event}, 0))[:-1] + ',"payload":'
-            if len(_prefixes) >= _PREFIXES_REMEMBERED:
-                _prefixes.clear()
-            _prefixes[event] = prefix
-        _check_keys(payload, 1)
-        return f"{prefix}{''.join(_chunks(payload, 0))}}}".encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        problem = _find_problem(payload, "payload", 0) or _surrogate(event, "event")
-        raise InvalidTriggerError(f"{problem or 'payload is not JSON'}; JSON cannot hold it") from error
+def _make_prefix(event: str) -> str:
+    """Return the document up to its payload, and remember it."""
+    prefix = "".join(_chunks({"event": event}, 0))[:-1] + _PAYLOAD
+    if len(_prefixes) >= _PREFIXES_REMEMBERED:
+        _prefixes.clear()
+    _prefixes[event] = prefix
+    return prefix
 
 
 def _encode_with(encoder: JSONEncoder, document: Mapping[str, Any]) -> bytes:

@@ -161,5 +161,5 @@ def request_id_of(fields: Mapping[str, Any], evidence: Evidence, redact: Redact)
     """Return Refold's id for the request: from the body, else from the header field."""
     found = fields.get("request_id")
     if not isinstance(found, str) or not found:
-        found = evidence.request_id
+        found = evidence.header(b"x-request-id")
     return None if found is None else redact(found.encode("utf-8", "replace")).decode("utf-8", "replace")

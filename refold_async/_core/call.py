@@ -51,6 +51,9 @@ TRANSITIONS = {
 }  # fmt: skip
 """The sender moves it, but for QUEUED, which `take_slot` and `interrupt` leave."""
 
+# Looked up once: in Python 3.11 each look at a member goes through a `__getattr__` of the metaclass.
+_NEW, _QUEUED, _PREPARING, _ON_WIRE, _, _DONE = CallState
+
 
 class InFlight(Protocol):
     """A request under way on either wire."""
@@ -132,7 +135,7 @@ class Call:
         self.timeout = timeout
         self.policy = policy
         self.number = next(_ids)
-        self.state = CallState.NEW
+        self.state = _NEW
         self.attempt = 0
         self.tried = 0
         self.verdicts: list[Verdict] | None = None
@@ -189,9 +192,9 @@ class Call:
 
     def check(self) -> None:
         """Assert what always holds, between two turns of the event loop."""
-        assert (self.state is CallState.QUEUED) == (self._launch is not None)
-        assert self.state is not CallState.QUEUED or self.future is not None
-        assert self.state is not CallState.DONE or self.scope is None
+        assert (self.state is _QUEUED) == (self._launch is not None)
+        assert self.state is not _QUEUED or self.future is not None
+        assert self.state is not _DONE or self.scope is None
         assert self._paused_for is None or self.deadline == math.inf
 
     def move(self, state: CallState) -> None:
@@ -209,7 +212,7 @@ class Call:
         launch: Callable[[Call], None],
     ) -> None:
         """Wait for a slot, until the deadline. When it comes, `launch` is called, and the future gets the outcome."""
-        self.move(CallState.QUEUED)
+        self.move(_QUEUED)
         self.future = future
         self._launch = launch
         self._queued_at = slots
@@ -238,7 +241,7 @@ class Call:
             return False
         self._launch = None
         self._stop_timer()
-        self.state = CallState.PREPARING
+        self.state = _PREPARING
         self.slots, self._queued_at = self._queued_at, None
         launch(self)
         return True
@@ -254,7 +257,10 @@ class Call:
         slots = self.slots
         if slots is not None and evidence.status != 429:
             self.slots = None
-            slots.release()
+            if slots.waiters:
+                slots.release()
+            else:
+                slots.available += 1
 
     def leave_queue(self) -> None:
         """Stop waiting for a slot."""
@@ -273,27 +279,25 @@ class Call:
     @property
     def is_on_wire(self) -> bool:
         """Whether a request of it is on its way right now."""
-        return self.state is CallState.ON_WIRE
+        return self.state is _ON_WIRE
 
     def interrupt(self, cut: Cut) -> None:
         """End the call where it stands; its verdict is then what the evidence says."""
         if self.interrupted is None:
             self.interrupted = cut
-        if self.state is CallState.QUEUED:
+        if self.state is _QUEUED:
             self.leave_queue()
             if self.future is not None and not self.future.done():
                 self.future.set_result(NOT_REACHED._replace(cut=cut))
         elif self.scope is not None:
             self.scope.end(cut)
-        elif self.state is CallState.ON_WIRE and self.exchange is not None:
+        elif self.state is _ON_WIRE and self.exchange is not None:
             self.exchange.abandon(cut)
 
     # The deadline.
 
-    def set_time(self, seconds: float | None, now: float) -> None:
+    def set_time(self, seconds: float, now: float) -> None:
         """Set the deadline; that of a patient call first runs when it is granted its first slot."""
-        if seconds is None:
-            return
         if self.is_patient:
             self._paused_for = seconds
         else:

@@ -93,7 +93,7 @@ class Credential:
     def redact(self, text: bytes) -> bytes:
         """Replace the credential, and recent values of it, where a server echoed them."""
         for secret in self._recent:
-            if secret in text:
+            if text.find(secret) >= 0:  # `in` raises and catches a TypeError first, in case it were a number
                 text = text.replace(secret, b"[redacted]")
         return text
 

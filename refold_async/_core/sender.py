@@ -14,6 +14,7 @@ import httpx
 
 from .._api.files import read_files
 from .._api.request import EncodedRequest, TriggerEncoder
+from .._api.response import parse_object
 from .._types.errors import CallbackError, InvalidTriggerError, RefoldError
 from .._types.evidence import NOT_REACHED, Cut, Evidence
 from .._types.values import Delivery, Receipt, Trigger
@@ -42,6 +43,8 @@ logger = logging.getLogger("refold_async")
 MAX_UNCOUNTED_THROTTLES = 20
 """How often a patient call may be asked to slow down, without that counting as one of its attempts."""
 
+
+_, _QUEUED, _PREPARING, _ON_WIRE, _BACKING_OFF, _DONE = CallState  # looked up once, as in `call`
 
 S = TypeVar("S", bound="Sender")
 
@@ -172,7 +175,10 @@ class Sender:
             life.check()
             call.started = life.clock.now()
             if deadline is not None:
-                call.set_time(deadline, call.started)
+                if call.is_patient:
+                    call.set_time(deadline, call.started)
+                else:
+                    call.deadline = call.started + deadline
             if call.files is not None:
                 await self._read_files(call)
             call.request = self.encode(call)
@@ -195,11 +201,11 @@ class Sender:
                 accepted = await self._try_until_decided(call, evidence)
         except BaseException:  # cancelled: the hooks are told the verdict, and it is raised again as it came
             self._abandon(call)
-            call.state = CallState.DONE
+            call.state = _DONE
             life.finished(call)
             self._finish(call, call.delivery, None, None)
             raise
-        call.state = CallState.DONE
+        call.state = _DONE
         life.calls.discard(call)
         if life.is_closed:
             life.finished(call)
@@ -208,9 +214,11 @@ class Sender:
             life.raised(failure, self.settings.idempotency)
             self._finish(call, call.delivery, None, failure)
             raise failure
+        if not self._is_watched:
+            elapsed = life.clock.now() - call.started
+            return build_receipt(call, call.last, call.document, self.address.host, elapsed, self.credential)
         receipt = self._success(call)
-        if self._is_watched:
-            self._finish(call, Delivery.ACCEPTED, receipt, None)
+        self._finish(call, Delivery.ACCEPTED, receipt, None)
         return receipt
 
     def _success(self, call: Call) -> Any:
@@ -313,18 +321,25 @@ class Sender:
         return future
 
     def _is_plain_acceptance(self, call: Call, evidence: Evidence) -> bool:
-        """Judge an attempt that nobody watches. Returns whether it was accepted, and nothing is left to decide."""
+        """Judge an attempt that nobody watches. Returns whether it was accepted, and nothing is left to decide.
+
+        This is the first row of `judge`, for a whole 200, in place.
+        """
         policy = call.policy
-        if evidence.status != 200 or (policy is not None and policy.classify is not None):
+        if evidence.status != 200 or not evidence.complete or (policy is not None and policy.classify is not None):
             return False
-        verdict = judge(evidence, is_refold=call.is_refold)
-        if verdict is not ACCEPTED_VERDICT:
+        if type(evidence.head) is bytes:
+            document = parse_object(evidence.body)
+            if document is None:
+                return False
+            call.document = document
+        elif not call.is_refold(evidence):
             return False
         call.last = evidence
         call.attempt = 1
         call.is_judged = True
         call.tried = 1
-        call.verdicts = [verdict]
+        call.verdicts = [ACCEPTED_VERDICT]
         return True
 
     async def _try_until_decided(self, call: Call, evidence: Evidence | None = None) -> bool:
@@ -391,17 +406,20 @@ class Sender:
         if self.limiter is not None and not self.limiter.try_take():
             pool.release(connection, reusable=True)
             return None
-        self.mark_sent(call, now)
+        if call.is_patient or self._window is not None:
+            self.mark_sent(call, now)
+        elif call.first_sent is None:  # the same, for most calls
+            call.first_sent = time.time()
         timer, request = life.timer, call.request
         assert timer is not None and request is not None  # noqa: PT018 - both narrow a type
-        flight = Flight(future or pool.loop.create_future(), timer, call.timeout, call.deadline, call)
+        flight = Flight(future or asyncio.Future(loop=pool.loop), timer, call.timeout, call.deadline, call)
         call.exchange = flight
-        call.state = CallState.ON_WIRE
+        call.state = _ON_WIRE
         try:
             flight.launch(connection, request, now)
         except httpx.WriteError:  # it had just been closed; nothing was written
             call.exchange = None
-            call.state = CallState.PREPARING
+            call.state = _PREPARING
             return None
         return flight
 
@@ -423,9 +441,9 @@ class Sender:
             call.release_slot()
             return
         evidence = NOT_REACHED
-        if call.state is CallState.QUEUED:
+        if call.state is _QUEUED:
             call.leave_queue()
-        elif call.state is CallState.ON_WIRE and call.exchange is not None:
+        elif call.state is _ON_WIRE and call.exchange is not None:
             evidence = call.exchange.abandon(Cut.CANCELLED)
         call.release_slot()
         self._judge(call, evidence)
@@ -491,7 +509,7 @@ class Sender:
             "call %s (%s, %r): attempt %d ended %s; trying again in %.2f s",
             call.id, call.slug, call.event, call.attempt, verdict.delivery, delay,
         )  # fmt: skip
-        call.move(CallState.BACKING_OFF)
+        call.move(_BACKING_OFF)
         sleep = self._sleep
         if sleep is None:
             import anyio

@@ -73,19 +73,20 @@ class FairSemaphore:
     A waiter that is cancelled costs nothing: a slot it was already offered goes to the next.
 
     :ivar available: free slots. None is free while anyone waits.
+    :ivar waiters: who waits, the longest first, and some who have gone.
     """
 
-    __slots__ = ("_gone", "_waiters", "available")
+    __slots__ = ("_gone", "available", "waiters")
 
     def __init__(self, count: int) -> None:
         self.available = count
-        self._waiters: deque[SlotWaiter] = deque()
+        self.waiters: deque[SlotWaiter] = deque()
         self._gone = 0
 
     @property
     def waiting(self) -> int:
         """How many wait."""
-        return len(self._waiters) - self._gone
+        return len(self.waiters) - self._gone
 
     def try_acquire(self) -> bool:
         """Take a slot if one is free."""
@@ -100,11 +101,11 @@ class FairSemaphore:
             return
         # On asyncio a bare future, which costs a fifth of an event.
         waiter = _FutureWaiter() if on_asyncio() else _EventWaiter()
-        self._waiters.append(waiter)
+        self.waiters.append(waiter)
         try:
             await waiter.wait()
         except BaseException:
-            if waiter in self._waiters:
+            if waiter in self.waiters:
                 waiter.leave()
                 self.forget()
             elif not waiter.is_gone:  # it was offered a slot already
@@ -113,7 +114,7 @@ class FairSemaphore:
 
     def enqueue(self, waiter: SlotWaiter) -> None:
         """Let someone wait; `take_slot` is called when it is their turn."""
-        self._waiters.append(waiter)
+        self.waiters.append(waiter)
 
     def forget(self) -> None:
         """Note that one of those who wait has gone: their `take_slot` returns False from now on.
@@ -122,14 +123,14 @@ class FairSemaphore:
         is released neither stays in memory nor costs a search each.
         """
         self._gone += 1
-        if self._gone * 2 > len(self._waiters):
-            self._waiters = deque(waiter for waiter in self._waiters if not waiter.is_gone)
+        if self._gone * 2 > len(self.waiters):
+            self.waiters = deque(waiter for waiter in self.waiters if not waiter.is_gone)
             self._gone = 0
 
     def release(self) -> None:
         """Return a slot: to the longest waiter, if anyone waits."""
-        while self._waiters:
-            if self._waiters.popleft().take_slot():
+        while self.waiters:
+            if self.waiters.popleft().take_slot():
                 return
             self._gone = max(0, self._gone - 1)
         self.available += 1

@@ -58,9 +58,10 @@ class Evidence(NamedTuple):
         """
         head = self.head
         if isinstance(head, bytes):  # without making a tuple of all of them
-            start = head.lower().find(b"\r\n%b:" % name) + len(name) + 3
-            if start < len(name) + 3:
+            start = head.lower().find(b"\r\n%b:" % name)
+            if start < 0:
                 return None
+            start += len(name) + 3
             return head[start : head.index(b"\r\n", start)].strip(b" \t").decode("utf-8", "replace")
         for key, value in head:
             if len(key) == len(name) and key.lower() == name:
@@ -70,12 +71,6 @@ class Evidence(NamedTuple):
     @property
     def request_id(self) -> str | None:
         """The value of `X-Request-Id`, however that is spelled."""
-        head = self.head
-        if isinstance(head, bytes):
-            for name in (b"\r\nx-request-id:", b"\r\nX-Request-Id:", b"\r\nX-Request-ID:"):
-                start = head.find(name) + 15
-                if start >= 15:
-                    return head[start : head.index(b"\r\n", start)].strip(b" \t").decode("utf-8", "replace")
         return self.header(b"x-request-id")
 
     def __repr__(self) -> str:  # neither head nor body: a server may echo the credential, and bodies are the customer's

@@ -229,7 +229,7 @@ _SENT_TEXTS: Final = (
 )  # fmt: skip
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)  # which makes it in half the time: each call makes one
 class Receipt:
     """Refold's acceptance of one event: it is queued, and its workflows run afterwards.
 

@@ -35,6 +35,9 @@ TRANSITIONS = {
 }
 """The event loop moves it to IDLE first and to CLOSED last; `begin`, `finish` and `abort` do the rest."""
 
+# Looked up once: in Python 3.11 each look at a member goes through a `__getattr__` of the metaclass.
+_CONNECTING, _IDLE, _ACTIVE, _CLOSING, _CLOSED = ConnectionState
+
 
 class Exchange(Protocol):
     """What a connection tells of what happens to it."""
@@ -73,7 +76,7 @@ class Connection(ConnectionLike, asyncio.BufferedProtocol):
         self._pool = pool
         self.loop = pool.loop
         self.origin = origin
-        self.state = ConnectionState.CONNECTING
+        self.state = _CONNECTING
         self.idle_since = 0.0
         self.is_reading_paused = False
         self.is_writing_paused = False
@@ -90,17 +93,17 @@ class Connection(ConnectionLike, asyncio.BufferedProtocol):
 
     def check(self) -> None:
         """Assert what always holds, between two turns of the event loop."""
-        assert (self._exchange is not None) == (self.state is ConnectionState.ACTIVE)
-        assert self._transport is not None or self.state is not ConnectionState.ACTIVE
+        assert (self._exchange is not None) == (self.state is _ACTIVE)
+        assert self._transport is not None or self.state is not _ACTIVE
 
     # What the event loop calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        if self.state is not ConnectionState.CONNECTING:  # given up while the handshake was under way
+        if self.state is not _CONNECTING:  # given up while the handshake was under way
             self._transport.abort()
             return
-        self.state = ConnectionState.IDLE
+        self.state = _IDLE
         if not self.origin.tls:
             self._watch_for_bytes()
 
@@ -125,8 +128,8 @@ class Connection(ConnectionLike, asyncio.BufferedProtocol):
             exchange.feed(bytes(self._pool.read_buffer[:nbytes]))
 
     def eof_received(self) -> bool:
-        if self.state is ConnectionState.IDLE:
-            self.state = ConnectionState.CLOSING
+        if self.state is _IDLE:
+            self.state = _CLOSING
         return False  # closes the transport, and `connection_lost` is called
 
     def pause_writing(self) -> None:
@@ -138,7 +141,7 @@ class Connection(ConnectionLike, asyncio.BufferedProtocol):
             self._exchange.on_writable()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.state = ConnectionState.CLOSED
+        self.state = _CLOSED
         self.is_writing_paused = False
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
@@ -161,7 +164,7 @@ class Connection(ConnectionLike, asyncio.BufferedProtocol):
     @property
     def is_closed(self) -> bool:
         """Whether it can no longer be used."""
-        return self.state is ConnectionState.CLOSING or self.state is ConnectionState.CLOSED
+        return self.state is _CLOSING or self.state is _CLOSED
 
     @property
     def is_usable(self) -> bool:
@@ -170,14 +173,14 @@ class Connection(ConnectionLike, asyncio.BufferedProtocol):
         A readable idle connection was closed by the peer, or holds bytes that nobody asked for. The event loop may not
         have looked yet; and what came before a request was written cannot be its response.
         """
-        if self.state is not ConnectionState.IDLE:
+        if self.state is not _IDLE:
             return False
         return self._poll is None or not self._poll.poll(0)
 
     def abort(self) -> None:
         """Close at once; what is not written yet is dropped."""
-        if self.state is not ConnectionState.CLOSED:
-            self.state = ConnectionState.CLOSING
+        if self.state is not _CLOSED:
+            self.state = _CLOSING
             self._exchange = None
         if self._transport is not None:
             self._transport.abort()
@@ -190,7 +193,7 @@ class Connection(ConnectionLike, asyncio.BufferedProtocol):
 
     async def wait_closed(self) -> None:
         """Wait until the socket is closed."""
-        if self.state is not ConnectionState.CLOSED:
+        if self.state is not _CLOSED:
             self._closed_waiter = self._closed_waiter or self.loop.create_future()
             await asyncio.shield(self._closed_waiter)
 
@@ -205,9 +208,9 @@ class Connection(ConnectionLike, asyncio.BufferedProtocol):
 
         :raises httpx.WriteError: when it was closed meanwhile.
         """
-        if self.state is not ConnectionState.IDLE:
+        if self.state is not _IDLE:
             raise httpx.WriteError("the connection was closed before anything was written to it")
-        self.state = ConnectionState.ACTIVE
+        self.state = _ACTIVE
         self._exchange = exchange
 
     def write_first(self, data: bytes) -> bool:
@@ -251,11 +254,11 @@ class Connection(ConnectionLike, asyncio.BufferedProtocol):
     def finish(self, *, reusable: bool) -> None:
         """End the exchange under way, and return the connection to the pool."""
         self._exchange = None
-        if self.state is ConnectionState.ACTIVE:
-            self.state = ConnectionState.IDLE
+        if self.state is _ACTIVE:
+            self.state = _IDLE
         if self.is_reading_paused:
             self.resume_reading()
-        reusable = reusable and self.state is ConnectionState.IDLE and not self.is_writing_paused
+        reusable = reusable and self.state is _IDLE and not self.is_writing_paused
         if self._poll is None and reusable:
             self._watch_for_bytes()
         self._pool.release(self, reusable=reusable)

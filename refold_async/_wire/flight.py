@@ -15,17 +15,23 @@ from .connection import Connection
 from .parser import ParserState, ResponseParser
 from .timer import LoopTimer
 
+_FIELD = rb"""(?:
+    (?! (?=[CcTtUu]) (?i: connection | content-length | content-encoding | trailer | transfer-encoding | upgrade ) :)
+    [!#$%&'*+\-.^_`|~0-9A-Za-z]++ : [\t\x20-\x7e\x80-\xff]*+ \r\n
+    | (?i: connection : [\ \t]*+ keep-alive ) [\ \t]*+ \r\n
+){0,64}+"""
 _PLAIN_HEAD = re.compile(
-    # Possessive quantifiers: a head that does not match fails in one pass. At most 64 header fields.
-    rb"HTTP/1\.1 (2[0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*+)?\r\n"
-    rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+\r\n){0,64}+\r\n"
+    rb"""HTTP/1\.1\ (2[0-9][0-9]) (?: \ [\t\x20-\x7e\x80-\xff]*+ )? \r\n"""
+    + _FIELD
+    + rb"""(?i: content-length ) : [\ \t]*+ ([0-9]{1,9}+) [\ \t]*+ \r\n"""
+    + _FIELD
+    + rb"""\r\n""",
+    re.VERBOSE,
 )
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*+([0-9]{1,9}+)[ \t]*+\r\n")
-_PLAIN_CONNECTION = re.compile(rb"\r\nconnection:[ \t]*+keep-alive[ \t]*+\r\n")
+"""The head of a plain response: one length, and no other field that can change what the bytes after the head are.
 
-_FRAMING = re.compile(rb"\r\n(transfer-encoding|content-encoding|upgrade|trailer|connection):")
-"""Header fields, in lower case, that can change what the bytes after the head are. Of these only one is plain."""
-
+Possessive quantifiers: a head that does not match fails in one pass.
+"""
 
 _new_evidence = tuple.__new__
 
@@ -60,6 +66,9 @@ TRANSITIONS = {
 }
 """`launch` leaves NEW, and returns to it where nothing could be written; the timer moves WRITING to READING, and
 whatever ends the flight moves it to DONE."""
+
+# Looked up once: in Python 3.11 each look at a member goes through a `__getattr__` of the metaclass.
+_NEW, _WRITING, _READING, _DONE = FlightState
 
 
 class Timeouts(Protocol):
@@ -111,7 +120,7 @@ class Flight:
         owner: FlightOwner,
     ) -> None:
         self.future = future
-        self.state = FlightState.NEW
+        self.state = _NEW
         self.evidence: Evidence | None = None
         self.until = math.inf
         self._timer = timer
@@ -132,11 +141,11 @@ class Flight:
         connection.begin(self)
         self._connection = connection
         self._timer.timed.add(self)
-        self.state = FlightState.WRITING  # before the write: whatever goes wrong in it, something may have left
+        self.state = _WRITING  # before the write: whatever goes wrong in it, something may have left
         try:
             taken = connection.write_first(request.first)
         except httpx.WriteError:
-            self.state = FlightState.NEW
+            self.state = _NEW
             self._connection = None
             self._timer.timed.discard(self)
             connection.abort()
@@ -145,7 +154,7 @@ class Flight:
             connection.write(request.rest)
             taken = not connection.unwritten
         if taken:
-            self.state = FlightState.READING
+            self.state = _READING
             limit = self._timeouts.read
         else:
             self._unwritten = connection.unwritten
@@ -157,8 +166,8 @@ class Flight:
 
     def check(self) -> None:
         """Assert what always holds, between two turns of the event loop."""
-        assert (self.state is FlightState.DONE) == (self.evidence is not None)
-        on_wire = self.state in (FlightState.WRITING, FlightState.READING)
+        assert (self.state is _DONE) == (self.evidence is not None)
+        on_wire = self.state in (_WRITING, _READING)
         assert on_wire == (self._connection is not None) == (self in self._timer.timed)
         assert not on_wire or self.until <= self._deadline
 
@@ -173,7 +182,7 @@ class Flight:
     def feed(self, data: bytes) -> None:
         """Read what has arrived of the response."""
         if self._parser is None:
-            if self.state is FlightState.READING and self._read_plain(data):
+            if self.state is _READING and self._read_plain(data):
                 return
             self._parser = ResponseParser()
         parser = self._parser
@@ -185,7 +194,7 @@ class Flight:
             return
         if parser.state is ParserState.COMPLETE:
             # A response to half a request says that the server has stopped reading.
-            whole = self.state is FlightState.READING or not self._still_writing()
+            whole = self.state is _READING or not self._still_writing()
             self._land(self._seen(complete=True), reusable=parser.keep_alive and whole)
         elif self._size > self._owner.max_response_bytes + 65_536:
             self._end(self._seen())
@@ -198,17 +207,7 @@ class Flight:
         if match is None:
             return False
         end = match.end()
-        lowered = data[:end].lower()
-        length = _LENGTH.search(lowered)
-        if (
-            length is None
-            or len(data) - end != int(length[1])
-            or len(data) == end
-            or lowered.count(b"\r\ncontent-length:") != 1
-        ):
-            return False
-        framing = _FRAMING.findall(lowered)
-        if framing and (framing != [b"connection"] or _PLAIN_CONNECTION.search(lowered) is None):
+        if len(data) - end != int(match[2]) or len(data) == end:
             return False
         status = int(match[1])
         if status == 204 or status == 205:
@@ -220,7 +219,7 @@ class Flight:
         self._connection = None
         connection.finish(reusable=True)
         self.evidence = evidence
-        self.state = FlightState.DONE
+        self.state = _DONE
         self.until = math.inf
         self._timer.timed.discard(self)
         if not self.future.done():
@@ -240,7 +239,7 @@ class Flight:
             self._end(self._seen(complete=True))
             return
         if problem is error:
-            kind = httpx.WriteError if self.state is FlightState.WRITING else httpx.ReadError
+            kind = httpx.WriteError if self.state is _WRITING else httpx.ReadError
             problem = kind(str(error) or type(error).__name__)
             problem.__cause__ = error
         self._end(self._seen(error=problem))
@@ -259,10 +258,10 @@ class Flight:
         if now >= self._deadline:
             self._end(self._seen(cut=Cut.DEADLINE))
             return
-        if self.state is FlightState.WRITING:
+        if self.state is _WRITING:
             left = 0 if self._connection is None else self._connection.unwritten
             if left == 0:
-                self.state = FlightState.READING
+                self.state = _READING
                 self._set_limit(now, self._timeouts.read)
             elif left < self._unwritten:  # a large body on a slow line: it moves
                 self._unwritten = left
@@ -291,7 +290,7 @@ class Flight:
     def _seen(self, *, complete: bool = False, error: Exception | None = None, cut: Cut | None = None) -> Evidence:
         parser = self._parser
         if parser is None or parser.status is None:
-            return Evidence(written=self.state is not FlightState.NEW, error=error, cut=cut)
+            return Evidence(written=self.state is not _NEW, error=error, cut=cut)
         body = b"".join(parser.chunks)
         if len(body) > self._owner.max_response_bytes:
             body, complete = body[: self._owner.max_response_bytes], False
@@ -315,7 +314,7 @@ class Flight:
         if self.evidence is not None:
             return
         self.evidence = evidence
-        self.state = FlightState.DONE
+        self.state = _DONE
         self._parser = None
         self.until = math.inf
         self._timer.timed.discard(self)
