@@ -67,9 +67,8 @@ class RequestHead:
             self._url = self._address.join(self._target)
         return self._url
 
-    @property
     def text(self) -> bytes:
-        """The bytes up to the header fields that vary."""
+        """Return the bytes up to the header fields that vary."""
         if self._version != self._credential.version:
             lines = [b"%b %b HTTP/1.1\r\n" % (self.method.encode(), self._target)]
             lines += [b"%b: %b\r\n" % pair for pair in self.pairs(with_credential=True)]
@@ -135,9 +134,8 @@ class EncodedRequest:
         """The URL."""
         return self._head.url
 
-    @property
     def first(self) -> bytes:
-        """The head, with the body if that is short."""
+        """Return the head, with the body if that is short."""
         head, body = self._head, self.body
         length = len(body)
         if length > _JOINED_BYTES:
@@ -145,10 +143,10 @@ class EncodedRequest:
         if self._extra:
             extra = b"".join([b"%b: %b\r\n" % pair for pair in self._extra])
         elif not length and head.method == "GET":
-            return head.text + b"\r\n"
+            return head.text() + b"\r\n"
         else:
             extra = b""
-        return b"%b%bContent-Length: %d\r\n\r\n%b" % (head.text, extra, length, body)
+        return b"%b%bContent-Length: %d\r\n\r\n%b" % (head.text(), extra, length, body)
 
     def header_pairs(self, *, with_credential: bool) -> list[tuple[bytes, bytes]]:
         """Return the header fields in the order in which they are sent."""

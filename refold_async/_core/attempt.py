@@ -179,7 +179,7 @@ class Attempt:
         if self._grant is not None and not self._grant.is_fresh():
             self._drop_grant()
             return False
-        if self._connection is not None and not self._connection.is_usable:
+        if self._connection is not None and not self._connection.is_usable():
             self._connection.abort()
             self._connection = None
             self._untold = self._callbacks()

@@ -252,10 +252,10 @@ class Call:
         if slots is not None:
             slots.release()
 
-    def landed(self, evidence: Evidence) -> None:
+    def landed(self, status: int | None) -> None:
         """Pass the slot on, now that a request is over; but after a 429 the limiter has to pause first."""
         slots = self.slots
-        if slots is not None and evidence.status != 429:
+        if slots is not None and status != 429:
             self.slots = None
             if slots.waiters:
                 slots.release()

@@ -166,9 +166,8 @@ class Connection(ConnectionLike, asyncio.BufferedProtocol):
         """Whether it can no longer be used."""
         return self.state is _CLOSING or self.state is _CLOSED
 
-    @property
     def is_usable(self) -> bool:
-        """Whether a request may be written: an idle connection with nothing to read.
+        """Return whether a request may be written: an idle connection with nothing to read.
 
         A readable idle connection was closed by the peer, or holds bytes that nobody asked for. The event loop may not
         have looked yet; and what came before a request was written cannot be its response.

@@ -16,8 +16,9 @@ from .parser import ParserState, ResponseParser
 from .timer import LoopTimer
 
 _FIELD = rb"""(?:
-    (?! (?=[CcTtUu]) (?i: connection | content-length | content-encoding | trailer | transfer-encoding | upgrade ) :)
-    [!#$%&'*+\-.^_`|~0-9A-Za-z]++ : [\t\x20-\x7e\x80-\xff]*+ \r\n
+    [!#$%&'*+\-.^_`|~0-9ABD-SV-Zabd-sv-z] [!#$%&'*+\-.^_`|~0-9A-Za-z]*+ : [\t\x20-\x7e\x80-\xff]*+ \r\n
+    | (?! (?i: connection | content-length | content-encoding | trailer | transfer-encoding | upgrade ) :)
+      [CcTtUu] [!#$%&'*+\-.^_`|~0-9A-Za-z]*+ : [\t\x20-\x7e\x80-\xff]*+ \r\n
     | (?i: connection : [\ \t]*+ keep-alive ) [\ \t]*+ \r\n
 ){0,64}+"""
 _PLAIN_HEAD = re.compile(
@@ -39,12 +40,13 @@ _new_evidence = tuple.__new__
 class SentRequest(Protocol):
     """The bytes of a request. They hold the credential and the payload: keep them out of local variables.
 
-    :ivar first: the head, with the body if that is short.
     :ivar rest: the body of a request that is too long to be copied; None otherwise.
     """
 
-    @property
-    def first(self) -> bytes: ...
+    def first(self) -> bytes:
+        """Return the head, with the body if that is short."""
+        ...
+
     @property
     def rest(self) -> bytes | None: ...
 
@@ -88,8 +90,8 @@ class FlightOwner(Protocol):
         """How much of a response is read."""
         ...
 
-    def landed(self, evidence: Evidence) -> None:
-        """Note that the flight is over, and its connection free or closed."""
+    def landed(self, status: int | None) -> None:
+        """Note that the flight is over, with this status if there was a response, and its connection free or closed."""
         ...
 
 
@@ -143,7 +145,7 @@ class Flight:
         self._timer.timed.add(self)
         self.state = _WRITING  # before the write: whatever goes wrong in it, something may have left
         try:
-            taken = connection.write_first(request.first)
+            taken = connection.write_first(request.first())
         except httpx.WriteError:
             self.state = _NEW
             self._connection = None
@@ -224,7 +226,7 @@ class Flight:
         self._timer.timed.discard(self)
         if not self.future.done():
             self.future.set_result(evidence)
-        self._owner.landed(evidence)
+        self._owner.landed(status)
         return True
 
     def _still_writing(self) -> bool:
@@ -320,4 +322,4 @@ class Flight:
         self._timer.timed.discard(self)
         if not self.future.done():
             self.future.set_result(evidence)
-        self._owner.landed(evidence)
+        self._owner.landed(evidence.status)

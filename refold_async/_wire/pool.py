@@ -99,7 +99,7 @@ class Pool:
             granted = await self._wait(origin, timeout.get("pool"), in_front=not first)
             if granted is None:
                 return await self._connect(origin, timeout.get("connect"))
-            if granted.is_usable:
+            if granted.is_usable():
                 return granted
             granted.abort()
             first = False
@@ -110,7 +110,7 @@ class Pool:
         while stack:
             connection = stack.pop()
             self._idle_count -= 1
-            if (self._now() if now is None else now) - connection.idle_since < self._expiry and connection.is_usable:
+            if (self._now() if now is None else now) - connection.idle_since < self._expiry and connection.is_usable():
                 return connection
             connection.abort()
         return None

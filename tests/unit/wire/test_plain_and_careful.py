@@ -57,7 +57,7 @@ class CarefulFlight(Flight):
 class Owner:
     max_response_bytes = 1_000_000
 
-    def landed(self, evidence: Evidence) -> None:
+    def landed(self, status: int | None) -> None:
         pass
 
 
