@@ -44,9 +44,22 @@ class RequestHead:
     """The part of a request that all requests to one slug for one account have in common, formatted once.
 
     The formatted bytes hold the credential, and are made again when that has changed.
+
+    :ivar account: the header fields that name the account; they come last.
     """
 
-    __slots__ = ("_address", "_credential", "_pairs", "_target", "_text", "_url", "_version", "method")
+    __slots__ = (
+        "_address",
+        "_base",
+        "_credential",
+        "_pairs",
+        "_target",
+        "_text",
+        "_url",
+        "_version",
+        "account",
+        "method",
+    )
 
     def __init__(
         self, method: str, address: Address, target: bytes, pairs: Pairs, credential: CredentialSource
@@ -56,9 +69,18 @@ class RequestHead:
         self._target = target
         self._pairs = pairs
         self._credential = credential
+        self._base = self
+        self.account: Pairs = ()
         self._text = b""
         self._version = -1
         self._url: httpx.URL | None = None
+
+    def for_account(self, account: Pairs) -> RequestHead:
+        """Return this head, which names no account, with one. The rest is not formatted again."""
+        head = RequestHead(self.method, self._address, self._target, self._pairs, self._credential)
+        head._base = self
+        head.account = account
+        return head
 
     @property
     def url(self) -> httpx.URL:
@@ -69,23 +91,36 @@ class RequestHead:
 
     def text(self) -> bytes:
         """Return the bytes up to the header fields that vary."""
-        if self._version != self._credential.version:
-            lines = [b"%b %b HTTP/1.1\r\n" % (self.method.encode(), self._target)]
-            lines += [b"%b: %b\r\n" % pair for pair in self.pairs(with_credential=True)]
-            text = b"".join(lines)
-            # Each value was checked when it was given; this holds whatever was forgotten there.
-            assert text.count(b"\n") == text.count(b"\r") == len(lines)
+        version = self._credential.version
+        if self._version != version:
+            if self._base is self:
+                lines = [b"%b %b HTTP/1.1\r\n" % (self.method.encode(), self._target)]
+                lines += [b"%b: %b\r\n" % pair for pair in self.pairs(with_credential=True)]
+                text = b"".join(lines)
+                # Each value was checked when it was given; this holds whatever was forgotten there.
+                assert text.count(b"\n") == text.count(b"\r") == len(lines)
+            else:
+                text = self._base.text() + lines_of(self.account)
             self._text = text
-            self._version = self._credential.version
+            self._version = version
         return self._text
 
     def pairs(self, *, with_credential: bool) -> list[tuple[bytes, bytes]]:
         """Return the same header fields one by one."""
         credential = [self._credential.header()] if with_credential else []
-        return [(b"Host", self._address.host.encode("ascii")), *self._pairs, *credential]
+        return [(b"Host", self._address.host.encode("ascii")), *self._pairs, *credential, *self.account]
 
     def __repr__(self) -> str:
         return f"<RequestHead {self.method} {self._target.decode('ascii')}>"
+
+
+def lines_of(fields: Pairs) -> bytes:
+    """Format header fields."""
+    text = b""
+    for pair in fields:  # one or two: a list of them would cost more
+        text += b"%b: %b\r\n" % pair
+    assert text.count(b"\n") == text.count(b"\r") == len(fields)  # each value was checked when it was given
+    return text
 
 
 class EncodedRequest:
@@ -141,7 +176,7 @@ class EncodedRequest:
         if length > _JOINED_BYTES:
             body = b""
         if self._extra:
-            extra = b"".join([b"%b: %b\r\n" % pair for pair in self._extra])
+            extra = lines_of(self._extra)
         elif not length and head.method == "GET":
             return head.text() + b"\r\n"
         else:
@@ -190,9 +225,12 @@ class TriggerEncoder:
         self._is_plain = idempotency is None and not tag and tag_field is None
         given = {name.lower() for name, _ in extra_headers}
         self._common: Pairs = (*(pair for pair in COMMON_HEADERS if pair[0].lower() not in given), *extra_headers)
+        self._key_header = DEFAULT_KEY_HEADER if idempotency is None else idempotency.header
+        self._key_name = b"" if self._key_header is None else self._key_header.encode("ascii")
         self._heads: dict[tuple[str, str | None, str | None], RequestHead] = {}
+        self._bases: dict[tuple[str, bool, bool], RequestHead] = {}
         # Of what is less often sent: to all applications (None), and with files.
-        self._other_heads: dict[tuple[str | None, str | None, str | None, bool], RequestHead] = {}
+        self._other_heads: dict[tuple[str, str | None, str | None, bool, bool], RequestHead] = {}
 
     def encode(
         self,
@@ -216,9 +254,8 @@ class TriggerEncoder:
         if not isinstance(event, str) or not event.strip():
             raise InvalidTriggerError("event must be the event's name as in the Refold console, and not empty")
         if parts or is_for_all:
-            if not is_for_all:
-                check_slug(slug)  # None is for all applications, and only asked for by name
-            head = self._other_head(None if is_for_all else slug, account, config, has_files=bool(parts))
+            name = "" if is_for_all else check_slug(slug)
+            head = self._other_head(name, account, config, has_files=bool(parts), is_for_all=is_for_all)
         else:
             known = self._heads.get((slug, account, config)) if isinstance(slug, str) else None
             head = known if known is not None else self._make_head(slug, account, config)
@@ -252,16 +289,14 @@ class TriggerEncoder:
         if instance_tag is not None:
             extra.append((b"instance_tag", header_value("instance_tag", instance_tag)))
         given = key
-        key_header: str | None = DEFAULT_KEY_HEADER
         if self._idempotency is not None:
-            key_header = self._idempotency.header
             if self._idempotency.payload_field is not None:
                 given = (payload or {}).get(self._idempotency.payload_field) if given is None else given
                 payload, key = _with_key(payload, self._idempotency.payload_field, key)
             elif key is None:
                 key = mint_key()
-        if key is not None and key_header is not None:
-            extra.append((key_header.encode("ascii"), header_value("idempotency_key", key)))
+        if key is not None and self._key_header is not None:
+            extra.append((self._key_name, header_value("idempotency_key", key)))
         if parts:
             content_type, body = encode_multipart(event, payload, parts, self._encoder)
             extra.insert(0, content_type)
@@ -276,35 +311,58 @@ class TriggerEncoder:
 
     def _make_head(self, slug: object, account: str | None, config: str | None) -> RequestHead:
         """Check a slug and an account, and keep ready what is the same for every call with them."""
-        check_slug(slug)
+        head = self._new_head(slug, account, config)
         assert isinstance(slug, str)
-        head = self._new_head(slug, account, config, (JSON_TYPE,))
         if len(self._heads) >= _REMEMBERED:
             self._heads.clear()
         self._heads[slug, account, config] = head
         return head
 
-    def _other_head(self, slug: str | None, account: str | None, config: str | None, *, has_files: bool) -> RequestHead:
-        """Return the head of a request to all applications (None), or one with files, whose content type varies."""
-        head = self._other_heads.get((slug, account, config, has_files))
+    def _other_head(
+        self, slug: str, account: str | None, config: str | None, *, has_files: bool, is_for_all: bool
+    ) -> RequestHead:
+        """Return the head of a request to all applications, or of one with files, whose content type varies."""
+        head = self._other_heads.get((slug, account, config, has_files, is_for_all))
         if head is None:
-            types = () if has_files else (JSON_TYPE,)
-            head = self._new_head(ALL_APPS if slug is None else slug, account, config, types)
+            head = self._new_head(slug, account, config, has_files=has_files, is_for_all=is_for_all)
             if len(self._other_heads) >= _REMEMBERED:
                 self._other_heads.clear()
-            self._other_heads[slug, account, config, has_files] = head
+            self._other_heads[slug, account, config, has_files, is_for_all] = head
         return head
 
-    def _new_head(self, name: str, account: str | None, config: str | None, types: Pairs) -> RequestHead:
-        """Make a head. `name` stands in the path, and was checked."""
+    def _new_head(
+        self,
+        slug: object,
+        account: str | None,
+        config: str | None,
+        *,
+        has_files: bool = False,
+        is_for_all: bool = False,
+    ) -> RequestHead:
+        """Make a head; what does not depend on the account is remembered by itself.
+
+        :param slug: is checked, unless it is for all applications.
+        """
+        base = self._bases.get((slug, has_files, is_for_all)) if isinstance(slug, str) else None
+        if base is None:
+            known = "" if is_for_all else check_slug(slug)
+            name = ALL_APPS if is_for_all else known
+            target = self._address.target(EVENT_PATH + name)
+            pairs = self._common if has_files else (*self._common, JSON_TYPE)
+            base = RequestHead("POST", self._address, target, pairs, self._credential)
+            if len(self._bases) >= _REMEMBERED:
+                self._bases.clear()
+            self._bases[known, has_files, is_for_all] = base
         if account is None and self._credential.kind == "api_key":
             raise InvalidTriggerError(
                 "no linked account: with an API key, say for which customer the event is (linked_account_id=)"
             )
-        ids = ((b"linked_account_id", account), (b"config_id", config))
-        named = [(name, header_value(name.decode(), value)) for name, value in ids if value is not None]
-        pairs = (*self._common, *types, *named)
-        return RequestHead("POST", self._address, self._address.target(EVENT_PATH + name), pairs, self._credential)
+        named: Pairs = ()
+        if account is not None:
+            named = ((b"linked_account_id", header_value("linked_account_id", account)),)
+        if config is not None:
+            named = (*named, (b"config_id", header_value("config_id", config)))
+        return base.for_account(named) if named else base
 
 
 def mint_key() -> str:
@@ -314,8 +372,8 @@ def mint_key() -> str:
     return str(uuid4())
 
 
-def check_slug(slug: object) -> None:
-    """Refuse a slug that could reach another endpoint.
+def check_slug(slug: object) -> str:
+    """Return the slug. Refuse one that could reach another endpoint.
 
     :raises InvalidTriggerError: saying what a slug may hold.
     """
@@ -325,6 +383,7 @@ def check_slug(slug: object) -> None:
         )
     if slug.lower() == "trigger":
         raise InvalidTriggerError("slug 'trigger' would fire the event for every application; name one application")
+    return slug
 
 
 def _with_key(payload: Any, name: str, key: str | None) -> tuple[dict[str, Any], str]:

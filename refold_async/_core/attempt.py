@@ -65,8 +65,9 @@ class Attempt:
         if call.state is not CallState.PREPARING:
             call.move(CallState.PREPARING)
         call.exchange = None
-        task = None if life.loop is None else asyncio.current_task()
-        cancelling = 0 if task is None else task.cancelling()
+        task: asyncio.Task[Any] | None = None
+        cancelling = 0
+        has_awaited = False
         evidence: Evidence | None = None
         flight: Flight | None = None
         try:
@@ -74,6 +75,10 @@ class Attempt:
             if waiting is None and self._pool is not None:  # all was at hand: there is nothing to be cut short
                 flight = self._launch()
             else:
+                has_awaited = True
+                if life.loop is not None:
+                    task = asyncio.current_task()
+                    cancelling = 0 if task is None else task.cancelling()
                 flight, evidence = await self._go_on(waiting)
         except RefoldError as error:
             evidence = NOT_REACHED._replace(error=error)
@@ -83,8 +88,10 @@ class Attempt:
         except Exception as error:  # noqa: BLE001 - a limiter of the caller's own
             evidence = self._foreign_failure(error)
         except BaseException as error:
-            # On asyncio a task that is being cancelled says so; a cancellation without that came from foreign code.
-            if task is None or not is_cancellation(error) or task.cancelling() > cancelling:
+            # On asyncio a task that is being cancelled says so; a cancellation without that came from foreign code,
+            # and so did one before anything was awaited.
+            is_ours = has_awaited and (task is None or task.cancelling() > cancelling)
+            if is_ours or not is_cancellation(error):
                 raise
             evidence = self._foreign_failure(error)
         finally:
@@ -153,7 +160,7 @@ class Attempt:
                 return waiting
             while self._untold:
                 result = call_now("before_send", self._untold.pop(0), self._sending())
-                if inspect.isawaitable(result):
+                if result is not None and inspect.isawaitable(result):
                     return wait_for_result("before_send", result)
             if self._is_in_hand():
                 if self._waited > 0 and sender.settings.hooks:
@@ -188,7 +195,11 @@ class Attempt:
 
     def _callbacks(self) -> list[BeforeSend]:
         """Return what is to be called before the write: the client's `before_send`, then the call's own."""
-        return [each for each in (self._sender.settings.before_send, self._call.before_send) if each is not None]
+        first, then = self._sender.settings.before_send, self._call.before_send
+        callbacks = [] if first is None else [first]
+        if then is not None:
+            callbacks.append(then)
+        return callbacks
 
     async def _wait_at(self, gate: Gate) -> None:
         call, clock = self._call, self._sender.life.clock
@@ -247,7 +258,7 @@ class Attempt:
         assert request is not None and timer is not None  # noqa: PT018
         now = sender.life.clock.now()
         sender.mark_sent(call, now)
-        flight = Flight(pool.loop.create_future(), timer, call.timeout, call.deadline, call)
+        flight = Flight(asyncio.Future(loop=pool.loop), timer, call.timeout, call.deadline, call)
         self._connection = None
         call.exchange = flight
         call.move(CallState.ON_WIRE)
@@ -280,7 +291,8 @@ class Attempt:
             grant.sent()
 
     def _give_back(self) -> None:
-        self._drop_grant()
+        if self._grant is not None:
+            self._drop_grant()
         connection, self._connection = self._connection, None
         if connection is not None and self._pool is not None:
             self._pool.release(connection, reusable=not connection.is_closed)

@@ -38,6 +38,8 @@ class CallState(enum.Enum):
     BACKING_OFF = "waiting for the next attempt, without a slot"
     DONE = "it has a verdict"
 
+    __hash__ = object.__hash__  # each member is one object; `Enum.__hash__` would hash its name, in Python
+
 
 TRANSITIONS = {
     CallState.NEW: {CallState.QUEUED, CallState.PREPARING, CallState.ON_WIRE, CallState.DONE},

@@ -92,15 +92,15 @@ class Sender:
         )
         self._sleep = sleep
         self._jitter = jitter
-        self._hooks = settings.hooks
+        self._hooks = settings.hooks or None
         self._window = None if settings.idempotency is None else settings.idempotency.retry_within
         self._conflict_is_duplicate = settings.idempotency is not None and settings.idempotency.conflict == "duplicate"
         # What a call may need that cannot be done in the callback that frees its slot.
         self._needs_preparation = self.goes_in_steps or credential.rotates or settings.before_send is not None
         breaker = settings.circuit_breaker
         self.gate = None if breaker is None else Gate(breaker)
-        # Whether anything is to be told of each attempt, or asked before it.
-        self._is_watched = self._needs_preparation or bool(self._hooks) or settings.circuit_breaker is not None
+        # Whether anybody is to be told of each attempt, or it is judged in another way than a trigger's.
+        self._is_watched = self._hooks is not None or breaker is not None or self.goes_in_steps
 
     def with_settings(self, settings: Settings, limiter: PriorityRateLimiter | None) -> Sender:
         """Return a sender for a view: other settings, and perhaps another limiter; the rest is shared."""
@@ -175,10 +175,7 @@ class Sender:
             life.check()
             call.started = life.clock.now()
             if deadline is not None:
-                if call.is_patient:
-                    call.set_time(deadline, call.started)
-                else:
-                    call.deadline = call.started + deadline
+                call.set_time(deadline, call.started)
             if call.files is not None:
                 await self._read_files(call)
             call.request = self.encode(call)
@@ -194,8 +191,11 @@ class Sender:
         self.budget.record_call()
         try:
             # The first attempt of most calls: at once, in this very frame. The rest is decided in one place only.
-            future = self._launch_at_once(call)
-            evidence = None if future is None else await future
+            call.attempt = 1
+            evidence = None
+            if not self._is_watched:
+                future = self._launch_at_once(call)
+                evidence = await self._attempt(call) if future is None else await future
             accepted = evidence is not None and self._is_plain_acceptance(call, evidence)
             if not accepted:
                 accepted = await self._try_until_decided(call, evidence)
@@ -209,17 +209,15 @@ class Sender:
         life.calls.discard(call)
         if life.is_closed:
             life.finished(call)
-        if not accepted:
-            failure = self._failure(call)
-            life.raised(failure, self.settings.idempotency)
-            self._finish(call, call.delivery, None, failure)
-            raise failure
-        if not self._is_watched:
-            elapsed = life.clock.now() - call.started
-            return build_receipt(call, call.last, call.document, self.address.host, elapsed, self.credential)
-        receipt = self._success(call)
-        self._finish(call, Delivery.ACCEPTED, receipt, None)
-        return receipt
+        if accepted:
+            receipt = self._success(call)
+            if self._is_watched:
+                self._finish(call, Delivery.ACCEPTED, receipt, None)
+            return receipt
+        failure = self._failure(call)
+        life.raised(failure, self.settings.idempotency)
+        self._finish(call, call.delivery, None, failure)
+        raise failure
 
     def _success(self, call: Call) -> Any:
         """Return what an accepted call returns."""
@@ -295,7 +293,7 @@ class Sender:
 
         Returns the future of its evidence, which is None where there is more to do; or None, and nothing was done.
         """
-        if self._is_watched or call.before_send is not None:
+        if self._needs_preparation or call.before_send is not None:
             return None
         pool = self.life.own_pool()
         if pool is None:
@@ -323,10 +321,12 @@ class Sender:
     def _is_plain_acceptance(self, call: Call, evidence: Evidence) -> bool:
         """Judge an attempt that nobody watches. Returns whether it was accepted, and nothing is left to decide.
 
-        This is the first row of `judge`, for a whole 200, in place.
+        This is the first row of `judge`, for a whole 200 to the only request that was made, in place.
         """
         policy = call.policy
-        if evidence.status != 200 or not evidence.complete or (policy is not None and policy.classify is not None):
+        if evidence.status != 200 or not evidence.complete or evidence.earlier:
+            return False
+        if policy is not None and policy.classify is not None:
             return False
         if type(evidence.head) is bytes:
             document = parse_object(evidence.body)
@@ -336,7 +336,6 @@ class Sender:
         elif not call.is_refold(evidence):
             return False
         call.last = evidence
-        call.attempt = 1
         call.is_judged = True
         call.tried = 1
         call.verdicts = [ACCEPTED_VERDICT]
@@ -349,10 +348,8 @@ class Sender:
         """
         while True:
             began = 0.0
-            call.attempt += 1
             if evidence is None:
-                call.is_judged = False
-                if self._hooks:
+                if self._hooks is not None:
                     began = self.life.clock.now()
                     self._hooks.attempt_started(call)
                 evidence = await self._attempt(call)
@@ -366,6 +363,8 @@ class Sender:
             if delay is None or not await self._back_off(call, delay, verdict):
                 return False
             evidence = None
+            call.attempt += 1
+            call.is_judged = False
 
     async def _attempt(self, call: Call) -> Evidence:
         """Make one attempt: at once if all is at hand, else in steps. Returns its evidence."""
@@ -503,7 +502,7 @@ class Sender:
 
     async def _back_off(self, call: Call, delay: float, verdict: Verdict) -> bool:
         """Wait before the next attempt. Returns False if the call was ended meanwhile."""
-        if self._hooks:
+        if self._hooks is not None:
             self._hooks.retry_scheduled(call, verdict, delay)
         logger.info(
             "call %s (%s, %r): attempt %d ended %s; trying again in %.2f s",
@@ -540,20 +539,20 @@ class Sender:
             logger.warning("%s; the call goes on", error.message, exc_info=error)
         finally:
             call.release_slot()
-        if self._hooks and limiter is not None:
+        if self._hooks is not None and limiter is not None:
             self._hooks.rate_limit_paused(call, verdict.retry_after)
 
     # Telling.
 
     def _report(self, call: Call, evidence: Evidence, verdict: Verdict, began: float) -> None:
-        if not (self._hooks or logger.isEnabledFor(logging.DEBUG)):
+        if self._hooks is None and not logger.isEnabledFor(logging.DEBUG):
             return
         elapsed = self.life.clock.now() - began if began else 0.0
         logger.debug(
             "call %s (%s, %r): attempt %d: %s (%r)",
             call.id, call.slug, call.event, call.attempt, verdict.delivery, evidence,
         )  # fmt: skip
-        if self._hooks:
+        if self._hooks is not None:
             self._hooks.attempt_finished(call, evidence, verdict, elapsed)
 
     def _finish(self, call: Call, delivery: Delivery, receipt: Receipt | None, error: RefoldError | None) -> None:
@@ -563,7 +562,7 @@ class Sender:
                 call.id, call.slug, call.event, call.tried, "" if call.tried == 1 else "s",
                 type(error).__name__, delivery,
             )  # fmt: skip
-        if self._hooks:
+        if self._hooks is not None:
             elapsed = self.life.clock.now() - call.started if call.started else 0.0
             self._hooks.call_finished(call, delivery, elapsed, receipt, error)
 

@@ -37,7 +37,7 @@ def call_logged(what: str, function: Callable[..., Any], *arguments: Any) -> Any
             "%s (%s) raised a cancellation of its own; the call goes on", what, name_of(function), exc_info=error
         )
         return None
-    if inspect.isawaitable(result):
+    if result is not None and inspect.isawaitable(result):
         drop_awaitable(f"{what} ({name_of(function)})", result)
         return None
     return result

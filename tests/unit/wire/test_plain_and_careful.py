@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refold_async._core.settings import Timeouts
-from refold_async._types.evidence import Evidence
 from refold_async._wire.flight import Flight, FlightState
 from refold_async._wire.timer import LoopTimer
 from tests.wire.corpus import REFUSED, SAMPLES
@@ -41,8 +40,10 @@ class FakeConnection:
 
 
 class Request:
-    first = b"POST / HTTP/1.1\r\n\r\n"
     rest = None
+
+    def first(self) -> bytes:
+        return b"POST / HTTP/1.1\r\n\r\n"
 
 
 class CarefulFlight(Flight):
