@@ -212,6 +212,11 @@ class ExecutionFailedError(RefoldError):
         super().__init__(message, delivery=None)
         self.execution = execution
 
+    @property
+    def safe_to_resend(self) -> bool:
+        """False: the event did fire, and sending it again would fire it twice."""
+        return False
+
 
 class WaitTimeoutError(RefoldError, TimeoutError):
     """An execution did not end, or was not listed, for as long as was to be waited. `delivery` is None.
@@ -224,6 +229,11 @@ class WaitTimeoutError(RefoldError, TimeoutError):
     def __init__(self, message: str = "", last: Any = None) -> None:
         super().__init__(message, delivery=None)
         self.last = last
+
+    @property
+    def safe_to_resend(self) -> bool:
+        """False: the execution may still end, and an event that started it did fire."""
+        return False
 
 
 class APIError(RefoldError):

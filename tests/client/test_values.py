@@ -18,6 +18,7 @@ from refold_async import (
     BatchResult,
     ConfigurationError,
     Delivery,
+    ExecutionDetail,
     FailedOutcome,
     Outcome,
     Receipt,
@@ -35,13 +36,24 @@ ERRORS = [
 ]
 
 
-WITHOUT_VERDICT = ("InvalidRequestError", "WebhookBodyError", "WebhookPayloadError", "WebhookSignatureError")
-"""They are about what fires nothing."""
+EXECUTION = ExecutionDetail.of(
+    {"_id": "x1", "status": "ERRORED", "createdAt": "2026-07-01T00:00:00Z", "nodes": [{"node_id": "n1"}], "new": None}
+)
+
+WITHOUT_VERDICT: dict[str, tuple[Any, ...]] = {
+    "ExecutionFailedError": (EXECUTION,),
+    "InvalidRequestError": (),
+    "WaitTimeoutError": (EXECUTION,),
+    "WebhookBodyError": (),
+    "WebhookPayloadError": (),
+    "WebhookSignatureError": (),
+}
+"""They are about what fires nothing: what each takes beside its message."""
 
 
 def make(kind: type[RefoldError]) -> RefoldError:
     if kind.__name__ in WITHOUT_VERDICT:
-        return kind("what to do")
+        return kind("what to do", *WITHOUT_VERDICT[kind.__name__])
     more: dict[str, Any] = {}
     if issubclass(kind, APIError):
         more = {"status_code": 418, "error_type": "T", "error_code": "C", "request_id": "r", "body": "b"}
@@ -75,7 +87,13 @@ def test_errors_survive_pickle_and_copy(kind: type[RefoldError], through: Any) -
     assert str(twin) == str(error) == "what to do"
     assert twin.__dict__ == error.__dict__
     assert repr(twin) == repr(error)
-    if kind.__name__ not in WITHOUT_VERDICT:
+    if kind.__name__ in WITHOUT_VERDICT:
+        assert repr(error) == f"{kind.__name__}('what to do', delivery=None, attempts=0)"
+        # What became of an execution says that its event fired.
+        assert error.safe_to_resend is (kind.__name__ not in ("ExecutionFailedError", "WaitTimeoutError"))
+        own = [value for name, value in vars(twin).items() if name not in vars(RefoldError("x"))]
+        assert own == list(WITHOUT_VERDICT[kind.__name__])
+    else:
         assert repr(error) == f"{kind.__name__}('what to do', delivery=AMBIGUOUS, attempts=2)"
 
 
