@@ -39,10 +39,13 @@ from .client import RefoldClient
 from .policies.retry import RetryPolicy
 
 if TYPE_CHECKING:
+    from ._resources.definition import EventDefinition, EventField
     from ._resources.execution import Execution, ExecutionDetail, ExecutionNode, ExecutionStatus, Rerun
     from ._resources.executions import Executions
     from ._resources.pager import Page, Pager
     from ._resources.reconcile import Reconciliation, ReconciliationState
+    from ._resources.token_source import SessionTokenSource
+    from ._resources.tokens import SessionToken
     from ._resources.wait import Poll
     from ._types.outcome import AcceptedOutcome, FailedOutcome
     from .limiters import PostgresRateLimiter, RateLimiter, RedisRateLimiter, SQLiteRateLimiter
@@ -64,6 +67,8 @@ __all__ = [
     "ConflictError",
     "DeadlineExceededError",
     "Delivery",
+    "EventDefinition",
+    "EventField",
     "Execution",
     "ExecutionDetail",
     "ExecutionFailedError",
@@ -101,6 +106,8 @@ __all__ = [
     "Sending",
     "Sent",
     "ServerError",
+    "SessionToken",
+    "SessionTokenSource",
     "Trigger",
     "UnexpectedResponseError",
     "WaitTimeoutError",
@@ -123,6 +130,10 @@ if not TYPE_CHECKING:  # a checker would take any name for one of ours
         "Reconciliation": "._resources.reconcile",
         "ReconciliationState": "._resources.reconcile",
         "Rerun": "._resources.execution",
+        "SessionTokenSource": "._resources.token_source",
+        "SessionToken": "._resources.tokens",
+        "EventField": "._resources.definition",
+        "EventDefinition": "._resources.definition",
         "AcceptedOutcome": "._types.outcome",
         "CircuitBreaker": ".policies.circuit",
         "FailedOutcome": "._types.outcome",

@@ -34,8 +34,10 @@ if TYPE_CHECKING:
     from ._api.request import EncodedRequest
     from ._batch.options import Source
     from ._core.sender import Sender
+    from ._resources.events import Events
     from ._resources.executions import Executions
     from ._resources.reconcile import Reconciliation
+    from ._resources.tokens import SessionTokens
     from .policies.circuit import CircuitBreaker
 
 
@@ -392,6 +394,20 @@ class RefoldClient:
         from ._resources.executions import Executions
 
         return Executions(Channel(self._sender))
+
+    @property
+    def events(self) -> Events:
+        """The definitions of events: which there are. They need an API key."""
+        from ._resources.events import Events
+
+        return Events(self._sender)
+
+    @property
+    def session_tokens(self) -> SessionTokens:
+        """Session tokens: making them for linked accounts, with an API key, and revoking the one in use."""
+        from ._resources.tokens import SessionTokens
+
+        return SessionTokens(self._sender)
 
     @overload
     async def reconcile(

@@ -6,6 +6,9 @@ from ._batch.options import Source
 from ._core.credentials import Secret
 from ._core.settings import BeforeSend, CallOptions, RequestOptions, TimeoutTypes, WaitOptions
 from ._core.settings import Options as ClientOptions
+from ._resources.events import Events
+from ._resources.organisation import OrganisationOptions
+from ._resources.tokens import SessionTokens
 from ._types.values import UNSET, FileTypes, JSONEncoder, Unset
 from .hooks import Hook, HookEvent
 from .policies.verdict import Classifier
@@ -17,11 +20,14 @@ __all__ = [
     "Classifier",
     "ClientOptions",
     "Credential",
+    "Events",
     "FileTypes",
     "Hook",
     "HookEvent",
     "JSONEncoder",
+    "OrganisationOptions",
     "RequestOptions",
+    "SessionTokens",
     "TimeoutTypes",
     "TriggerSource",
     "Unset",

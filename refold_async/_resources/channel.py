@@ -52,10 +52,23 @@ class Channel:
 
 def parse(response: Response) -> Any:
     """Return the document in a response; None where there is none."""
+    if not response.raw:
+        return None
     try:
-        return json.loads(response.raw) if response.raw else None
+        return json.loads(response.raw)
+    except (ValueError, RecursionError):
+        pass
+    try:  # `int` refuses thousands of digits, and one field that nobody asked for is not to hide the others
+        return json.loads(response.raw, parse_int=_to_number)
     except (ValueError, RecursionError):
         return None
+
+
+def _to_number(digits: str) -> int | float:
+    try:
+        return int(digits)
+    except ValueError:
+        return float(digits)
 
 
 def to_object(response: Response, *, delivery: None) -> dict[str, Any]:
