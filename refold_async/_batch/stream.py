@@ -25,11 +25,7 @@ async def send_all(sender: Sender, source: Source, options: BatchOptions) -> Bat
     """
     outcomes: list[Outcome] = []
 
-    def deliver(outcome: Outcome | None) -> None:
-        if outcome is not None:
-            outcomes.append(outcome)
-
-    async with Batch(sender, source, options, deliver, streamed=False) as batch:
+    async with Batch(sender, source, options, outcomes.append, lambda: None, streamed=False) as batch:
         await batch.ended.wait()
     outcomes.sort(key=lambda outcome: outcome.index)
     if batch.source_error is not None:
@@ -54,7 +50,7 @@ class OutcomeStream(AbstractAsyncContextManager["OutcomeStream"], AsyncIterator[
         self._finished = False
         self._told = False  # of what the source raised
         self._block: Literal["ahead", "inside", "over"] = "ahead"
-        self._batch = Batch(sender, source, options, self._deliver, streamed=True)
+        self._batch = Batch(sender, source, options, self._deliver, self._finish, streamed=True)
 
     async def __aenter__(self) -> Self:
         if self._block != "ahead":
@@ -74,15 +70,23 @@ class OutcomeStream(AbstractAsyncContextManager["OutcomeStream"], AsyncIterator[
                 cause = type(self._batch.source_error).__name__
                 logger.warning("the source of the batch raised %s, and the block was left without noticing", cause)
 
-    def _deliver(self, outcome: Outcome | None) -> None:
+    def _deliver(self, outcome: Outcome) -> None:
+        if self._batch.source_error is not None:
+            self._note_interruption()
+        if self._untaken is not None:
+            self._untaken.append(outcome)
+        if self._ordered:
+            self._put_in_order(outcome)
+        else:
+            self._done.append(outcome)
+        if self._news is not None:
+            self._tell()
+
+    def _finish(self) -> None:
         self._note_interruption()
-        if outcome is not None:
-            if self._untaken is not None:
-                self._untaken.append(outcome)
-            if self._ordered:
-                self._put_in_order(outcome)
-            else:
-                self._done.append(outcome)
+        self._tell()
+
+    def _tell(self) -> None:
         if self._news is not None:
             self._news.set()
             self._news = None

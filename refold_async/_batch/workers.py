@@ -25,6 +25,7 @@ from .ordering import Item, Lanes
 from .outcomes import KEY_FAILED, STOPPED, accepted, cut_short, failed, interrupted, invalid, not_attempted
 
 _END: Any = object()
+_MAY_HAVE_FIRED = (Delivery.ACCEPTED, Delivery.AMBIGUOUS)
 
 
 class Batch:
@@ -36,7 +37,8 @@ class Batch:
     A sync source is pulled by the workers themselves, and whoever has pulled an item calls the next one; an async
     source is pulled by a `Feeder`.
 
-    :param deliver: is given each outcome as it completes, and None when there are no more.
+    :param deliver: is given each outcome as it completes.
+    :param finish: is called when there are no more.
     :param streamed: whether somebody takes the outcomes one by one. If not, all are kept, so that after an error in
         `stop_on` the rest is pulled all the same, and each item has an outcome.
     :ivar source_error: what the source raised, if it did.
@@ -50,7 +52,8 @@ class Batch:
         sender: Sender,
         source: Source,
         options: BatchOptions,
-        deliver: Callable[[Outcome | None], None],
+        deliver: Callable[[Outcome], None],
+        finish: Callable[[], None],
         *,
         streamed: bool,
     ) -> None:
@@ -75,7 +78,7 @@ class Batch:
         self._stopped = False
         self._active: set[Call] = set()
         self._since_checkpoint = 0
-        self._crew = Crew(options.max_concurrency, self._work, fatal=self._die, last=lambda: deliver(None))
+        self._crew = Crew(options.max_concurrency, self._work, fatal=self._die, last=finish)
 
     @property
     def ended(self) -> anyio.Event:
@@ -217,7 +220,8 @@ class Batch:
         deadline, host = sender.settings.deadline, sender.address.host
         item = await self._next()
         while item is not None:
-            self._make_room()
+            if self._feeder is not None or (self._held < self._most_held and not self._exhausted):
+                self._make_room()
             index, trigger = item
             key = trigger.ordering_key
             if self._stopped:
@@ -286,7 +290,7 @@ class Batch:
 
     def _report(self, outcome: Outcome) -> None:
         self.attempts += outcome.attempts
-        self.may_have_fired = self.may_have_fired or outcome.delivery in (Delivery.ACCEPTED, Delivery.AMBIGUOUS)
+        self.may_have_fired = self.may_have_fired or outcome.delivery in _MAY_HAVE_FIRED
         if self._options.on_outcome is not None:
             call_logged(f"on_outcome for item {outcome.index}", self._options.on_outcome, outcome)
         if not self._stopped and isinstance(outcome.error, self._stop_on):

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .gate import Gate
     from .sender import Sender
 
+_, _, _PREPARING, _ON_WIRE, _, _ = CallState  # looked up once, as in `call`
+
 
 class Attempt:
     """One attempt of a call, as a sequence of steps, each of which may have to wait.
@@ -62,8 +64,8 @@ class Attempt:
         :raises BaseException: only cancellation from outside, and what ends a program.
         """
         call, life = self._call, self._sender.life
-        if call.state is not CallState.PREPARING:
-            call.move(CallState.PREPARING)
+        if call.state is not _PREPARING:
+            call.move(_PREPARING)
         call.exchange = None
         task: asyncio.Task[Any] | None = None
         cancelling = 0
@@ -261,7 +263,7 @@ class Attempt:
         flight = Flight(asyncio.Future(loop=pool.loop), timer, call.timeout, call.deadline, call)
         self._connection = None
         call.exchange = flight
-        call.move(CallState.ON_WIRE)
+        call.move(_ON_WIRE)
         flight.launch(connection, request, now)
         grant, self._grant = self._grant, None
         if grant is not None:
@@ -281,7 +283,7 @@ class Attempt:
             max_response_bytes=call.max_response_bytes,
         )
         call.exchange = exchange
-        call.move(CallState.ON_WIRE)
+        call.move(_ON_WIRE)
         return await exchange.run()
 
     def _before_write(self) -> None:

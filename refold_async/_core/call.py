@@ -93,6 +93,7 @@ class Call:
     :ivar is_patient: the deadline stands still while the call waits for the rate limit, and an attempt that was asked
         to slow down is not counted, as in batches.
     :ivar deadline: loop time by which the call must have ended; inf for none.
+    :ivar given: the trigger that it was made from; None until somebody asks for `trigger`, where there was none.
     :ivar parts: its files, once they were read.
     :ivar is_for_all: it fires for every application, and `slug` is only a word for that in messages.
     :ivar tried: how many attempts reached the wire.
@@ -106,8 +107,8 @@ class Call:
     """
 
     __slots__ = (
-        "_launch", "_paused_for", "_queued_at", "_timer", "_trigger", "_window_end", "attempt", "before_send",
-        "config_id", "deadline", "document", "event", "exchange", "files", "first_sent", "first_sent_at", "future",
+        "_id", "_launch", "_paused_for", "_queued_at", "_timer", "_window_end", "attempt", "before_send", "config_id",
+        "deadline", "document", "event", "exchange", "files", "first_sent", "first_sent_at", "future", "given",
         "idempotency_key", "instance_tag", "interrupted", "is_for_all", "is_judged", "is_patient", "last",
         "linked_account_id", "number", "parts", "payload", "policy", "request", "scope", "slots", "slug", "started",
         "state", "timeout", "tried", "until", "verdicts",
@@ -160,7 +161,8 @@ class Call:
         self.is_patient = False
         self.before_send: BeforeSend | None = None
         self.first_sent_at: datetime | None = None
-        self._trigger: Trigger | None = None
+        self.given: Trigger | None = None
+        self._id: str | None = None
         self._launch: Callable[[Call], None] | None = None
         self._queued_at: FairSemaphore | None = None
         self._timer: LoopTimer | None = None
@@ -170,13 +172,16 @@ class Call:
     @property
     def id(self) -> str:
         """The call's id, in logs, errors and hook events."""
-        return f"{_process}-{self.number}"
+        made = self._id
+        if made is None:
+            made = self._id = f"{_process}-{self.number}"
+        return made
 
     @property
     def trigger(self) -> Trigger:
         """What is to be sent, as it was given."""
-        if self._trigger is None:
-            self._trigger = Trigger(
+        if self.given is None:
+            self.given = Trigger(
                 self.slug,
                 self.event,
                 self.payload,
@@ -186,11 +191,7 @@ class Call:
                 idempotency_key=self.idempotency_key,
                 files=self.files,
             )
-        return self._trigger
-
-    @trigger.setter
-    def trigger(self, trigger: Trigger) -> None:
-        self._trigger = trigger
+        return self.given
 
     def check(self) -> None:
         """Assert what always holds, between two turns of the event loop."""
@@ -310,7 +311,8 @@ class Call:
         if self._paused_for is not None:
             self.deadline = min(now + self._paused_for, self._window_end)
             self._paused_for = None
-            self._tell_scope()
+            if self.scope is not None:
+                self._tell_scope()
 
     def pause_deadline(self, now: float) -> None:
         """Let the deadline stand still, if the call is patient."""

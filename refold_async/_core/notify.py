@@ -23,6 +23,9 @@ logger = logging.getLogger("refold_async")
 logger.addHandler(logging.NullHandler())  # errors are raised as well: silent until the application sets logging up
 log_as_told(logger, os.environ.get("REFOLD_LOG"))
 
+_WHAT: dict[type, str] = {}
+"""What a hook's call is called in the log, by the kind of the event. There are six."""
+
 
 class Hooks:
     """The hooks of a client, called in order; falsy when there are none, so that events need not be built.
@@ -57,8 +60,12 @@ class Hooks:
 
     def emit(self, event: object) -> None:
         """Pass the event to each hook."""
+        kind = type(event)
+        what = _WHAT.get(kind)
+        if what is None:
+            what = _WHAT[kind] = f"a hook on {kind.__name__}"
         for hook in self._hooks:
-            call_logged(f"a hook on {type(event).__name__}", hook, event)
+            call_logged(what, hook, event)
 
     def attempt_started(self, call: Call) -> None:
         """Tell that a request is about to be tried."""

@@ -45,6 +45,7 @@ MAX_UNCOUNTED_THROTTLES = 20
 
 
 _, _QUEUED, _PREPARING, _ON_WIRE, _BACKING_OFF, _DONE = CallState  # looked up once, as in `call`
+_ACCEPTED = Delivery.ACCEPTED
 
 S = TypeVar("S", bound="Sender")
 
@@ -134,7 +135,7 @@ class Sender:
             settings.timeout,
             settings.retry,
         )
-        call.trigger = trigger
+        call.given = trigger
         call.first_sent_at = trigger.first_sent_at
         call.files = trigger.files
         call.is_patient = is_patient
@@ -212,7 +213,7 @@ class Sender:
         if accepted:
             receipt = self._success(call)
             if self._is_watched:
-                self._finish(call, Delivery.ACCEPTED, receipt, None)
+                self._finish(call, _ACCEPTED, receipt, None)
             return receipt
         failure = self._failure(call)
         life.raised(failure, self.settings.idempotency)
@@ -357,7 +358,7 @@ class Sender:
             if evidence.status == 429:
                 await self._throttled(call, verdict)
             self._report(call, evidence, verdict, began)
-            if verdict.delivery is Delivery.ACCEPTED:
+            if verdict.kind is None:
                 return True
             delay = self._delay(call, verdict)
             if delay is None or not await self._back_off(call, delay, verdict):

@@ -81,7 +81,7 @@ async def resend(sender: Sender, error: RefoldError, deadline: float | None) -> 
             first_sent_at=sent.first_sent_at,
         )
     )
-    call.trigger = trigger
+    call.given = trigger
     call.is_for_all = trigger.slug == "*"
     call.first_sent = sent.first_sent_at.timestamp()  # the window runs from then, also for the next resend
     call.verdicts = [_OPEN]

@@ -9,6 +9,8 @@ from attrs import frozen
 from .errors import RefoldError
 from .values import Delivery, Receipt, Sent, Trigger
 
+_ACCEPTED = Delivery.ACCEPTED  # looked up once: on Python 3.11 that takes as long as making an object
+
 
 @frozen
 class Outcome:
@@ -35,14 +37,14 @@ class Outcome:
     def __new__(cls, *arguments: Any, **named: Any) -> Self:
         if cls is Outcome:
             verdict = arguments[2] if len(arguments) > 2 else named.get("delivery")
-            kind: Any = AcceptedOutcome if verdict is Delivery.ACCEPTED else FailedOutcome
+            kind: Any = AcceptedOutcome if verdict is _ACCEPTED else FailedOutcome
             return object.__new__(kind)  # type: ignore[no-any-return]
         return object.__new__(cls)
 
     @property
     def ok(self) -> bool:
         """Whether the event was accepted."""
-        return self.delivery is Delivery.ACCEPTED
+        return self.delivery is _ACCEPTED
 
     @property
     def sent(self) -> Sent | None:
