@@ -21,6 +21,7 @@ class Crew:
 
     :param work: what a worker does until there is nothing more to do.
     :param fatal: is given what escapes from a worker, such as a KeyboardInterrupt; it is raised again by `leave`.
+    :ivar has_more: whether a worker is parked, or another may be made.
     :param last: is called when the last of them has gone, just before `ended` is set.
     """
 
@@ -42,6 +43,7 @@ class Crew:
         self._workers = 0
         self._running = 0
         self._called = False
+        self.has_more = True
         self._fatal: BaseException | None = None
 
     async def enter(self) -> None:
@@ -71,8 +73,10 @@ class Crew:
         """Get a free worker to work; False if all are at it."""
         if self._parked:
             self._parked.pop().set()
+            self.has_more = bool(self._parked) or self._workers < self._limit
         elif self._workers < self._limit:
             self._workers += 1
+            self.has_more = self._workers < self._limit
             self.start(self._shielded)
         else:
             return False
@@ -93,6 +97,7 @@ class Crew:
         """Wait to be called, as a worker."""
         turn = anyio.Event()
         self._parked.append(turn)
+        self.has_more = True
         await turn.wait()
         self._called = False
 

@@ -11,13 +11,7 @@ from .._types.results import BatchInterruptedError, BatchResult, Outcome
 from .._types.values import Delivery, Receipt, Trigger
 
 STOPPED = "the batch was stopped before this trigger's turn"
-_ACCEPTED = Delivery.ACCEPTED  # looked up once: on Python 3.11 that takes as long as making an object
 KEY_FAILED = "an earlier trigger with the same ordering_key was not accepted"
-
-
-def accepted(index: int, trigger: Trigger, receipt: Receipt) -> Outcome:
-    """Return the outcome of an accepted call."""
-    return AcceptedOutcome(index, trigger, _ACCEPTED, receipt, None, receipt.attempts)
 
 
 def failed(index: int, trigger: Trigger, error: RefoldError) -> Outcome:
@@ -44,7 +38,7 @@ def cut_short(index: int, trigger: Trigger, call: Call, cause: BaseException, ho
     status = call.last.status
     if delivery is Delivery.ACCEPTED and status is not None:
         receipt = Receipt(message="", status_code=status, attempts=call.tried, sent=call.sent(host))
-        return accepted(index, trigger, receipt)
+        return AcceptedOutcome(index, trigger, delivery, receipt, None, receipt.attempts)
     kind = NotAttemptedError if delivery is Delivery.NOT_SENT else BatchStoppedError
     error = kind(f"the call was cut short by {type(cause).__name__}", delivery=delivery, trigger=trigger)
     error.attempts = call.tried

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from operator import attrgetter
 from types import TracebackType
 from typing import Literal, Self
 
@@ -27,7 +28,7 @@ async def send_all(sender: Sender, source: Source, options: BatchOptions) -> Bat
 
     async with Batch(sender, source, options, outcomes.append, lambda: None, streamed=False) as batch:
         await batch.ended.wait()
-    outcomes.sort(key=lambda outcome: outcome.index)
+    outcomes.sort(key=attrgetter("index"))
     if batch.source_error is not None:
         raise batch.interruption(outcomes, "they are in .result")
     return BatchResult(outcomes)

@@ -416,6 +416,6 @@ class Call:
         """Return what was sent, or is to be, as this request."""
         assert self.first_sent is not None
         return Sent(
-            (_process, self.number), host, self.slug, self.event, request.account, request.config,
+            _process, self.number, host, self.slug, self.event, request.account, request.config,
             request.instance_tag, request.key, request.token, self.first_sent, request.body,
         )  # fmt: skip

@@ -100,6 +100,7 @@ class Sender:
         self._needs_preparation = self.goes_in_steps or credential.rotates or settings.before_send is not None
         breaker = settings.circuit_breaker
         self.gate = None if breaker is None else Gate(breaker)
+        self._is_only_told = self._hooks is not None and breaker is None and not self.goes_in_steps
         # Whether anybody is to be told of each attempt, or it is judged in another way than a trigger's.
         self._is_watched = self._hooks is not None or breaker is not None or self.goes_in_steps
 
@@ -203,10 +204,12 @@ class Sender:
         except BaseException:  # cancelled: the hooks are told the verdict, and it is raised again as it came
             self._abandon(call)
             call.state = _DONE
+            call.exchange = None
             life.finished(call)
             self._finish(call, call.delivery, None, None)
             raise
         call.state = _DONE
+        call.exchange = None  # which knows the call: without the circle both are freed at once
         life.calls.discard(call)
         if life.is_closed:
             life.finished(call)
@@ -354,7 +357,10 @@ class Sender:
                     began = self.life.clock.now()
                     self._hooks.attempt_started(call)
                 evidence = await self._attempt(call)
-            verdict = self._judge(call, evidence)
+            if self._is_only_told and call.attempt == 1 and self._is_plain_acceptance(call, evidence):
+                verdict = ACCEPTED_VERDICT
+            else:
+                verdict = self._judge(call, evidence)
             if evidence.status == 429:
                 await self._throttled(call, verdict)
             self._report(call, evidence, verdict, began)

@@ -97,19 +97,20 @@ class Sent:
 
     One is made for each call, so its fields are put together when they are asked for.
 
-    :param call: the call's id, or the two parts of it.
+    :param call: the call's id, or its first part.
+    :param number: the second part of it; None if `call` is all of it.
     :param first_sent: POSIX seconds of the first write.
-    :param body: the body's bytes; its digest is made when it is asked for.
+    :param body: the body's bytes, of which a digest is made when it is asked for; or that digest.
     """
 
-    __slots__ = ("_digest", "_facts")
+    __slots__ = ("_facts",)
 
-    _digest: str | None
     _facts: tuple[Any, ...]
 
     def __init__(
         self,
-        call: str | tuple[str, int],
+        call: str,
+        number: int | None,
         host: str,
         slug: str,
         event: str,
@@ -119,77 +120,75 @@ class Sent:
         idempotency_key: str | None,
         token: str | None,
         first_sent: float,
-        body: bytes,
+        body: bytes | str,
     ) -> None:
-        facts = (
-            call, host, slug, event, linked_account_id, config_id, instance_tag, idempotency_key, token,
+        facts = (  # one tuple of plain values, which the garbage collector stops to look at
+            call, number, host, slug, event, linked_account_id, config_id, instance_tag, idempotency_key, token,
             first_sent, body,
         )  # fmt: skip
         object.__setattr__(self, "_facts", facts)
-        object.__setattr__(self, "_digest", None)
 
     @property
     def call_id(self) -> str:
         """The call's id, as logs, errors and hook events name it."""
-        call = self._facts[0]
-        return call if isinstance(call, str) else f"{call[0]}-{call[1]}"
+        call, number = self._facts[:2]
+        return str(call) if number is None else f"{call}-{number}"
 
     @property
     def host(self) -> str:
         """The host it was sent to, with the port where that is not the usual one."""
-        return cast("str", self._facts[1])
+        return cast("str", self._facts[2])
 
     @property
     def slug(self) -> str:
         """The application's slug."""
-        return cast("str", self._facts[2])
+        return cast("str", self._facts[3])
 
     @property
     def event(self) -> str:
         """The event's name."""
-        return cast("str", self._facts[3])
+        return cast("str", self._facts[4])
 
     @property
     def linked_account_id(self) -> str | None:
         """The end customer, as resolved; None with a session token that names it."""
-        return cast("str | None", self._facts[4])
+        return cast("str | None", self._facts[5])
 
     @property
     def config_id(self) -> str | None:
         """That customer's configuration, as resolved."""
-        return cast("str | None", self._facts[5])
+        return cast("str | None", self._facts[6])
 
     @property
     def instance_tag(self) -> str | None:
         """The label, as sent."""
-        return cast("str | None", self._facts[6])
+        return cast("str | None", self._facts[7])
 
     @property
     def idempotency_key(self) -> str | None:
         """The key, as sent."""
-        return cast("str | None", self._facts[7])
+        return cast("str | None", self._facts[8])
 
     @property
     def token(self) -> str | None:
         """The unguessable token that the client minted for this trigger, where it was told to tag."""
-        return cast("str | None", self._facts[8])
+        return cast("str | None", self._facts[9])
 
     @property
     def first_sent_at(self) -> datetime:
         """When the first byte of the first attempt was written, in UTC."""
-        return datetime.fromtimestamp(self._facts[9], UTC)
+        return datetime.fromtimestamp(self._facts[10], UTC)
 
     @property
     def body_sha256(self) -> str:
         """SHA-256 of the body, in hexadecimal."""
-        digest = self._digest
-        if digest is None:
+        digest = self._facts[11]
+        if isinstance(digest, bytes):
             from hashlib import sha256
 
-            digest = sha256(self._facts[10]).hexdigest()
-            object.__setattr__(self, "_digest", digest)
-            object.__setattr__(self, "_facts", (*self._facts[:10], b""))  # the body is not needed any more
-        return digest
+            digest = sha256(digest).hexdigest()
+            object.__setattr__(self, "_facts", (*self._facts[:11], digest))  # the body is not needed any more
+        return cast("str", digest)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as values that `json.dumps` takes."""
@@ -204,9 +203,8 @@ class Sent:
     def from_dict(cls, fields: Mapping[str, Any]) -> Sent:
         """Make one of what `to_dict` returned."""
         first_sent = datetime.fromisoformat(fields["first_sent_at"]).timestamp()
-        sent = cls(fields["call_id"], **{name: fields[name] for name in _SENT_TEXTS}, first_sent=first_sent, body=b"")
-        object.__setattr__(sent, "_digest", fields["body_sha256"])
-        return sent
+        texts = {name: fields[name] for name in _SENT_TEXTS}
+        return cls(fields["call_id"], None, **texts, first_sent=first_sent, body=fields["body_sha256"])
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a Sent is immutable: {name} cannot be set")
