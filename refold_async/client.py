@@ -27,7 +27,7 @@ from ._core.settings import (
 )
 from ._types.errors import AuthenticationError, ConfigurationError, RefoldError
 from ._types.results import BatchResult, Outcome
-from ._types.values import UNSET, FileTypes, Receipt, Response, Trigger, Unset
+from ._types.values import UNSET, FileTypes, Idempotency, Receipt, Response, Trigger, Unset
 from .policies.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -520,6 +520,11 @@ class RefoldClient:
     def config_id(self) -> str | None:
         """That customer's configuration."""
         return self._sender.settings.config_id
+
+    @property
+    def idempotency(self) -> Idempotency | None:
+        """The declaration that the customer's workflows drop repeats, if there is one."""
+        return self._sender.settings.idempotency
 
     @property
     def is_closed(self) -> bool:

@@ -179,6 +179,43 @@ class CircuitOpenError(RefoldError):
     """
 
 
+class OutboxError(RefoldError):
+    """An outbox cannot do what it was asked for. Nothing was sent, and nothing that it holds is lost."""
+
+
+class OutboxFileError(OutboxError):
+    """The outbox cannot be used as it is: another program's file, a newer schema, read-only, or damaged."""
+
+
+class OutboxWriteError(OutboxError):
+    """The outbox could not be written now: another program holds it for too long, or the disk is full."""
+
+
+class UnknownKeyError(OutboxError, LookupError):
+    """The outbox has no event of that key: it was never put, its transaction was rolled back, or it was pruned."""
+
+
+class EventStateError(OutboxError, ValueError):
+    """The event is in a state in which this cannot be done with it. The message names the state, and the cure."""
+
+
+class HeldError(OutboxError):
+    """The event may have fired, and may not be sent again until somebody has looked. `delivery` is AMBIGUOUS."""
+
+
+class RetryLater(OutboxError):  # noqa: N818 - it asks for something, and nothing has gone wrong for good
+    """The event is not settled yet: deliver it again later.
+
+    :ivar delay: seconds until then.
+    """
+
+    delay: float
+
+    def __init__(self, message: str = "", *, delay: float = 0.0, **verdict: Any) -> None:
+        super().__init__(message, **verdict)
+        self.delay = delay
+
+
 class WebhookSignatureError(RefoldError):
     """Refold did not sign this body with any of the keys: do not trust it, and answer 401. `delivery` is None."""
 

@@ -18,12 +18,13 @@ from rich.console import Console
 from .. import ConfigurationError, RefoldClient
 from .._types.values import UNSET
 from ..limiters import MemoryRateLimiter, SharedRateLimiter
+from ..policies.fence import place_of
 from ._check import check_rows
 from ._descriptors import affordable_connections
 from ._exits import EXIT_USAGE
 from ._input import Input, InputError
 from ._input_options import InputOptions
-from ._journal import Journal, place_of
+from ._journal import Journal
 from ._leftovers import Leftovers
 from ._open import make_format
 from ._options import (

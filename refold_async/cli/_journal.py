@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import define, field
 
-from .. import Delivery, Idempotency, Outcome, RefoldError, Sending
+from .. import Delivery, Outcome, RefoldError, Sending
 from ..hooks import HookEvent, RetryScheduled
 from ._lock import try_lock
 from ._records import Origin
@@ -22,15 +22,6 @@ from ._table import Sent, Table
 
 class WindowPassedError(RefoldError):
     """The key of a row that may have fired is no longer remembered. It was not sent again."""
-
-
-def place_of(idempotency: Idempotency | None) -> str:
-    """Return where the idempotency key goes, so that two runs can be compared."""
-    if idempotency is None:
-        return "header idempotency-key"
-    if idempotency.header is not None:
-        return f"header {idempotency.header.lower()}"
-    return f"field {idempotency.payload_field}"
 
 
 @define(eq=False)

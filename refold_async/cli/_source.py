@@ -10,10 +10,9 @@ from datetime import UTC, datetime
 from attrs import define, evolve, frozen
 
 from .. import Idempotency, Trigger
-from ..policies.fence import State, send_until
+from ..policies.fence import State, place_of, send_until
 from ._decode import verify
 from ._input import Input, InputError
-from ._journal import place_of
 from ._lines import Lines
 from ._problems import RowError
 from ._reading import Reading

@@ -15,7 +15,7 @@ from typing import Final
 
 from attrs import frozen
 
-from .._types.values import Delivery
+from .._types.values import Delivery, Idempotency
 
 
 class State(enum.StrEnum):
@@ -57,12 +57,15 @@ class State(enum.StrEnum):
 class Event(enum.StrEnum):
     """What can happen to an event.
 
-    The sender moves the state with `SEND` and the verdicts; whoever finds that the sender is gone, with `LOST`;
-    a person (or a webhook that saw the workflow run) with the last four.
+    The sender moves the state with `SEND`, the verdicts and `REFUSE`; whoever finds that the sender is gone, with
+    `LOST`; a person (or a webhook that saw the workflow run) with the last four.
     """
 
     SEND = "send"
     """Its slot was granted, and its first byte is about to be written."""
+
+    REFUSE = "refuse"
+    """It can never be sent as it is: it was refused before its first byte, with no attempt made."""
 
     ACCEPT = "accept"
     """The verdict on the attempt: it fired."""
@@ -93,6 +96,7 @@ TRANSITIONS: Final[Mapping[State, Mapping[Event, State]]] = MappingProxyType(
     {
         State.QUEUED: {
             Event.SEND: State.SENDING,
+            Event.REFUSE: State.REJECTED,
         },
         State.SENDING: {
             Event.ACCEPT: State.ACCEPTED,
@@ -181,6 +185,15 @@ class Sent:
         """Return what covers these attempts and a later one."""
         covered = (self.key, self.place) == (later.key, later.place)
         return self if covered else Sent(None, later.place, self.at)
+
+
+def place_of(idempotency: Idempotency | None) -> str:
+    """Return where the idempotency key goes, so that two senders can be compared."""
+    if idempotency is None:
+        return "header idempotency-key"
+    if idempotency.header is not None:
+        return f"header {idempotency.header.lower()}"
+    return f"field {idempotency.payload_field}"
 
 
 def send_until(
