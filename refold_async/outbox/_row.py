@@ -23,7 +23,10 @@ LONGEST_KEY: Final = 200
 
 @frozen
 class Later:
-    """A stamp that the store makes: this many seconds after its own time."""
+    """A stamp that the store makes.
+
+    :param seconds: after its own time.
+    """
 
     seconds: float = 0.0
 
