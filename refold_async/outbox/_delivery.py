@@ -45,7 +45,7 @@ _NOT_OF_THE_EVENT: Final = (
 """Errors before the first byte that say nothing about the event: its row stays as it is."""
 
 
-class Fires(Protocol):
+class DeliveryClient(Protocol):
     """What is needed of a `RefoldClient`."""
 
     @property
@@ -149,7 +149,7 @@ class _Claim:
         return kept
 
 
-async def deliver(store: DeliveryStore, client: Fires, key: str, *, pace: Pace | None = None) -> Receipt:
+async def deliver(store: DeliveryStore, client: DeliveryClient, key: str, *, pace: Pace | None = None) -> Receipt:
     """Send an event of an outbox, unless it is known what became of it. Any engine may call this, as often as it likes.
 
     It never fires an event twice, however often it is called and killed: what may have fired is sent again only with
@@ -169,7 +169,7 @@ async def deliver(store: DeliveryStore, client: Fires, key: str, *, pace: Pace |
     return await deliver_row(store, client, row, pace=pace)
 
 
-async def deliver_row(store: DeliveryStore, client: Fires, row: Row, *, pace: Pace | None = None) -> Receipt:
+async def deliver_row(store: DeliveryStore, client: DeliveryClient, row: Row, *, pace: Pace | None = None) -> Receipt:
     """Do what `deliver` does for a row that was read just now."""
     pace = pace or Pace()
     idempotency = client.idempotency
@@ -221,7 +221,7 @@ async def _load(store: DeliveryStore, key: str) -> Row:
     return row
 
 
-async def _send(client: Fires, claim: _Claim) -> Receipt:
+async def _send(client: DeliveryClient, claim: _Claim) -> Receipt:
     """Make the call, and write its verdict."""
     before = claim.before
     trigger = before.load_trigger()

@@ -1,0 +1,80 @@
+"""The tables of an outbox in SQLite, and the statements on them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ._row import COLUMNS
+
+APPLICATION_ID: Final = 0x5265466F
+"""`ReFo`: marks a file that was made for an outbox, and for nothing else."""
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        """CREATE TABLE refold_outbox (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT,
+            key TEXT NOT NULL UNIQUE,
+            "trigger" TEXT NOT NULL,
+            digest TEXT NOT NULL,
+            ordering_key TEXT,
+            state TEXT NOT NULL,
+            attempt INTEGER NOT NULL,
+            due REAL,
+            created REAL NOT NULL,
+            updated REAL NOT NULL,
+            sent_key TEXT,
+            sent_place TEXT,
+            first_sent_at REAL,
+            send_until REAL,
+            verdict TEXT
+        )""",
+        "CREATE INDEX refold_outbox_due ON refold_outbox (due, seq) WHERE due IS NOT NULL",
+        """CREATE INDEX refold_outbox_open ON refold_outbox (state, created)
+            WHERE state NOT IN ('accepted', 'rejected')""",
+        """CREATE INDEX refold_outbox_order ON refold_outbox (ordering_key, seq)
+            WHERE ordering_key IS NOT NULL AND state NOT IN ('accepted', 'rejected')""",
+        """CREATE INDEX refold_outbox_ended ON refold_outbox (state, updated)
+            WHERE state IN ('accepted', 'rejected')""",
+    ),
+)
+"""What leads from one version to the next. The first entry makes version 1 of nothing."""
+
+VERSION: Final = len(MIGRATIONS)
+
+META: Final = "CREATE TABLE IF NOT EXISTS refold_outbox_meta (version INTEGER NOT NULL)"
+"""The version has a table of its own, because the file's `user_version` may be the app's."""
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+SELECTED: Final = ", ".join(map(_quoted, COLUMNS))
+
+_PUT: Final = tuple(name for name in COLUMNS[:10] if name != "seq")
+
+INSERT: Final = (
+    f"INSERT INTO refold_outbox ({', '.join(map(_quoted, _PUT))}) "  # noqa: S608 - names of our own
+    f"VALUES ({', '.join('?' * len(_PUT))}) ON CONFLICT (key) DO NOTHING"
+)
+"""In the order key, trigger, digest, ordering key, state, attempt, due, created, updated."""
+
+BY_KEY: Final = f"SELECT {SELECTED} FROM refold_outbox WHERE key = ?"  # noqa: S608
+
+DUE: Final = f"""SELECT {SELECTED} FROM refold_outbox AS r WHERE due <= ? AND (
+        ordering_key IS NULL OR state != 'queued' OR NOT EXISTS (
+            SELECT 1 FROM refold_outbox AS e WHERE e.ordering_key = r.ordering_key AND e.seq < r.seq
+            AND e.ordering_key IS NOT NULL AND e.state NOT IN ('accepted', 'rejected')
+        )
+    ) ORDER BY due, seq LIMIT ?"""  # noqa: S608
+"""What somebody should look at, the first in its ordering key only."""
+
+HELD: Final = f"""SELECT {SELECTED} FROM refold_outbox WHERE state = 'ambiguous' AND due IS NULL
+    ORDER BY seq LIMIT ?"""  # noqa: S608
+
+BLOCKED: Final = """SELECT count(*) FROM refold_outbox AS r WHERE r.state = 'queued' AND r.ordering_key IS NOT NULL
+    AND EXISTS (
+        SELECT 1 FROM refold_outbox AS e WHERE e.ordering_key = r.ordering_key AND e.seq < r.seq
+        AND e.ordering_key IS NOT NULL AND e.state NOT IN ('accepted', 'rejected')
+        AND e.state = 'ambiguous' AND e.due IS NULL
+    )"""
