@@ -2,7 +2,22 @@
 
 from ..policies.fence import Event, State
 from ._delivery import DeliveryClient, Pace, deliver
+from ._outbox import SQLiteOutbox
 from ._row import Change, Later, Row
+from ._status import EventStatus, OutboxStats
 from ._store import DeliveryStore
 
-__all__ = ["Change", "DeliveryClient", "DeliveryStore", "Event", "Later", "Pace", "Row", "State", "deliver"]
+__all__ = [
+    "Change",
+    "DeliveryClient",
+    "DeliveryStore",
+    "Event",
+    "EventStatus",
+    "Later",
+    "OutboxStats",
+    "Pace",
+    "Row",
+    "SQLiteOutbox",
+    "State",
+    "deliver",
+]

@@ -1,0 +1,329 @@
+"""The outbox in one SQLite file."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import AsyncIterable, Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from .._types.errors import ConfigurationError, EventStateError, InvalidTriggerError, OutboxError, UnknownKeyError
+from .._types.values import Receipt, Trigger
+from ..policies.fence import Event, State
+from . import _rows
+from ._database import Database, Synchronous
+from ._delivery import DeliveryClient, Pace, deliver
+from ._join import Execute, join
+from ._row import LONGEST_KEY, Change, Row, Value, again, digest_of, encode_trigger, settle
+from ._schema import INSERT, META, MIGRATIONS, VERSION
+from ._status import EventStatus, OutboxStats, status_of
+from ._thread import JobThread
+
+T = TypeVar("T")
+
+_CHUNK: Final = 1000
+"""Rows of one transaction of `put_many`, and of one step of `prune`."""
+
+
+class SQLiteOutbox:
+    """Events in one SQLite file, until a relay has sent them. With the standard library alone.
+
+    Many processes may put; `relay` sends, in one of them at a time. It may be used from several event loops and
+    threads. The states of an event are those of `State`.
+
+    :param path: the file. It is made with mode 0600 if it is not there; it must be on a local disk.
+    :param synchronous: "full": what was put survives a power cut. "normal": it survives a kill of the process, and puts
+        are a hundred times faster.
+    :param timeout: seconds to wait for another process's lock on the file.
+    :param keep_payloads: keep the payloads of accepted events, which are dropped otherwise.
+    :param shared: the file is your app's own database: its other tables are left alone, and so is its journal mode.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        synchronous: Synchronous = "full",
+        timeout: float = 5.0,
+        keep_payloads: bool = False,
+        shared: bool = False,
+    ) -> None:
+        if str(path) in ("", ":memory:") or str(path).startswith("file:"):
+            raise ConfigurationError(f"an outbox is a file on a disk, not {str(path)!r}")
+        if synchronous not in ("full", "normal"):
+            raise ConfigurationError(f'synchronous must be "full" or "normal", not {synchronous!r}')
+        self.path = Path(path).absolute()
+        self._thread = JobThread("refold-outbox")
+        self._database = Database(self.path, synchronous=synchronous, timeout=timeout, is_shared=shared)
+        self._keeps_payloads = keep_payloads
+        self._clock: Callable[[], float] = time.time
+        self._listeners: list[Callable[[], None]] = []
+        self._is_closed = False
+
+    # Putting.
+
+    async def put(self, trigger: Trigger, *, connection: Any = None, key: str | None = None, delay: float = 0.0) -> str:
+        """Keep an event until it was sent. It is durable when this returns; with `connection=`, when that commits.
+
+        :param trigger: what to send; without files.
+        :param connection: a connection or session of yours on the same file, in a transaction that this becomes a
+            part of: of sqlite3, aiosqlite or SQLAlchemy, sync or async.
+        :param key: names the event; made up if left out. A second put of the same key and trigger does nothing.
+        :param delay: seconds before which it is not sent.
+        :returns: the key.
+        :raises InvalidTriggerError: for a trigger that cannot be kept, and for a key of another trigger.
+        :raises ConfigurationError: for a connection that is in no transaction, or of another file.
+        :raises OutboxError: when the file cannot be written; then nothing was kept.
+        """
+        key = make_key(key, self._clock)
+        text = encode_trigger(trigger)
+        now = self._clock()
+        values = _rows.put_values(key, text, digest_of(text), trigger.ordering_key, now + _seconds(delay), now)
+        if connection is not None:
+            await self._put_joined(await join(connection), key, values)
+            return key
+
+        def job() -> None:
+            with self._database.use() as own:
+                if own.execute(INSERT, values).rowcount == 0:
+                    row = _rows.load(own, key, now)
+                    _rows.check_same(key, "" if row is None else row.digest, str(values[2]))
+
+        await self._run(job)
+        self._tell()
+        return key
+
+    async def put_many(
+        self, triggers: Iterable[Trigger | tuple[str, Trigger]] | AsyncIterable[Trigger | tuple[str, Trigger]]
+    ) -> int:
+        """Keep many events, in transactions of a thousand; each is durable when the next item is asked for.
+
+        Killed in the middle and repeated with the same keys, no event is there twice.
+
+        :param triggers: triggers, or pairs of a key and a trigger.
+        :returns: how many items there were, those that had been put before included.
+        :raises InvalidTriggerError: as `put` does; the chunks before that stay.
+        """
+        count = 0
+        chunk: list[tuple[Value, ...]] = []
+
+        async def flush() -> None:
+            nonlocal count
+            values, size = chunk[:], len(chunk)
+            chunk.clear()
+
+            def job() -> None:
+                with self._database.transaction() as own:
+                    _rows.put_all(own, values)
+
+            await self._run(job)
+            count += size
+            self._tell()
+
+        def take(item: Trigger | tuple[str, Trigger]) -> bool:
+            given, trigger = item if isinstance(item, tuple) else (None, item)
+            key, text, now = make_key(given, self._clock), encode_trigger(trigger), self._clock()
+            chunk.append(_rows.put_values(key, text, digest_of(text), trigger.ordering_key, now, now))
+            return len(chunk) >= _CHUNK
+
+        if isinstance(triggers, AsyncIterable):
+            async for each in triggers:
+                if take(each):
+                    await flush()
+        else:
+            for each in triggers:
+                if take(each):
+                    await flush()
+        if chunk:
+            await flush()
+        return count
+
+    async def _put_joined(self, execute: Execute, key: str, values: tuple[Value, ...]) -> None:
+        files = [row[2] for row in await execute("PRAGMA database_list", ()) if row[1] == "main"]
+        if not files or not files[0] or not _is_same_file(Path(files[0]), self.path):
+            raise ConfigurationError(
+                f"the connection is to {files[0] if files and files[0] else 'no file'}, and this outbox is "
+                f"{self.path}: an outbox joins transactions of its own file only"
+            )
+        if not await execute("SELECT 1 FROM sqlite_master WHERE name = 'refold_outbox'", ()):
+            await execute(META, ())
+            for statements in MIGRATIONS:
+                for statement in statements:
+                    await execute(statement, ())
+            await execute("INSERT INTO refold_outbox_meta VALUES (?)", (VERSION,))
+        await execute(INSERT, values)
+        kept = await execute("SELECT digest FROM refold_outbox WHERE key = ?", (key,))
+        _rows.check_same(key, kept[0][0], str(values[2]))
+
+    # Delivering.
+
+    async def deliver(self, key: str, client: DeliveryClient, *, pace: Pace | None = None) -> Receipt:
+        """Send one event now, unless it is known what became of it: for an engine of your own in place of `relay`.
+
+        :raises RefoldError: as `deliver` of this package does.
+        """
+        return await deliver(self, client, key, pace=pace)
+
+    @property
+    def keeps_payloads(self) -> bool:
+        """Whether the payload of an accepted event stays."""
+        return self._keeps_payloads
+
+    async def load(self, key: str) -> Row | None:
+        """Return a row; None if there is none of this key. A part of `DeliveryStore`."""
+        return await self._with(lambda own, now: _rows.load(own, key, now))
+
+    async def move(self, row: Row, change: Change) -> Row | None:
+        """Take one step of a row, unless another was faster. A part of `DeliveryStore`."""
+        after = await self._with(lambda own, now: _rows.move(own, row, change, now))
+        if after is not None and after.ordering_key is not None and after.state.is_final:
+            self._tell()
+        return after
+
+    # Looking, and saying what became of an event.
+
+    async def status(self, key: str) -> EventStatus:
+        """Return what is known of an event.
+
+        :raises UnknownKeyError: for a key that was never put, or was pruned.
+        """
+        return status_of(await self._existing(key))
+
+    async def held(self, *, limit: int = 1000) -> list[EventStatus]:
+        """Return the events that may have fired and wait for somebody, the oldest first.
+
+        :param limit: not more than so many.
+        """
+        return [status_of(row) for row in await self._with(lambda own, now: _rows.held(own, now, limit))]
+
+    async def resolve(self, key: str, *, fired: bool) -> EventStatus:
+        """Say what became of an ambiguous event, after somebody looked.
+
+        :param fired: True ends it as accepted; False queues it again.
+        :raises EventStateError: for an event that is being sent, or of which it is known already.
+        :raises UnknownKeyError: for a key that was never put, or was pruned.
+        """
+        return await self._settle(
+            key, State.AMBIGUOUS, "resolve", lambda row: settle(row, fired=fired, keep_payload=self._keeps_payloads)
+        )
+
+    async def retry(self, key: str, *, fired_again: bool = False) -> EventStatus:
+        """Queue a rejected event again; with `fired_again=True` an accepted one, which then fires a second time.
+
+        :raises EventStateError: for an event in another state, and an accepted one whose payload was dropped.
+        :raises UnknownKeyError: for a key that was never put, or was pruned.
+        """
+        if not fired_again:
+            return await self._settle(key, State.REJECTED, "retry", lambda row: again(row, Event.RETRY))
+
+        def fire_again(row: Row) -> Change:
+            if digest_of(row.trigger) != row.digest:
+                raise EventStateError(
+                    f"the payload of {key!r} was dropped once it was accepted (see keep_payloads=), so it cannot be "
+                    "fired again: put it once more"
+                )
+            return again(row, Event.FIRE_AGAIN)
+
+        return await self._settle(key, State.ACCEPTED, "retry", fire_again)
+
+    async def prune(self, older_than: float) -> int:
+        """Delete events that were accepted or rejected a while ago, and return how many.
+
+        :param older_than: seconds.
+        """
+        before, total = self._clock() - _seconds(older_than), 0
+        while True:
+            done = await self._with(lambda own, now: _rows.prune(own, before, _CHUNK))
+            total += done
+            if done < _CHUNK:
+                return total
+
+    async def stats(self) -> OutboxStats:
+        """Return how many events are where, and how old the oldest is."""
+        return await self._with(_rows.stats)
+
+    async def aclose(self) -> None:
+        """Close the file, after what was begun. Idempotent."""
+        if not self._is_closed:
+            self._is_closed = True
+            await self._thread.run(self._database.close)
+            self._thread.stop()
+
+    async def __aenter__(self) -> Self:
+        await self.stats()  # so that a file that cannot be used is told of at the start
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"<SQLiteOutbox {str(self.path)!r}>"
+
+    async def _existing(self, key: str) -> Row:
+        row = await self.load(key)
+        if row is None:
+            raise UnknownKeyError(f"the outbox has no event {key!r}: it was never put, rolled back, or pruned")
+        return row
+
+    async def _settle(self, key: str, state: State, verb: str, change: Callable[[Row], Change]) -> EventStatus:
+        while True:
+            row = await self._existing(key)
+            if row.state is not state:
+                cure = "it is being sent: wait for its verdict" if row.state.is_under_way else f"it is {row.state}"
+                if row.state is State.ACCEPTED and verb == "retry":
+                    cure += "; say fired_again=True to fire it a second time"
+                raise EventStateError(f"{verb}() takes an event that is {state}, and {key!r} is none: {cure}")
+            after = await self.move(row, change(row))
+            if after is not None:
+                self._tell()
+                return status_of(after)
+
+    async def _with(self, work: Callable[[sqlite3.Connection, float], T]) -> T:
+        def job() -> T:
+            with self._database.use() as connection:
+                return work(connection, self._clock())
+
+        return await self._run(job)
+
+    async def _run(self, job: Callable[[], T]) -> T:
+        if self._is_closed:
+            raise OutboxError(f"the outbox {self.path} was closed")
+        return await self._thread.run(job)
+
+    def _tell(self) -> None:
+        """Wake the relays of this process."""
+        for listener in self._listeners:
+            listener()
+
+
+def make_key(key: str | None, clock: Callable[[], float]) -> str:
+    """Check a key, or make one. Those that are made grow with time, so that they are next to each other in an index.
+
+    :raises InvalidTriggerError: for a key that cannot be one.
+    """
+    if key is None:
+        return f"{int(clock() * 1e6):014x}{secrets.token_hex(8)}"
+    if not isinstance(key, str) or not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
+        raise InvalidTriggerError(
+            f"a key of an outbox is a text of 1 to {LONGEST_KEY} printable characters, not {str(key)[:50]!r}"
+        )
+    return key
+
+
+def _seconds(value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
+        raise ConfigurationError(f"seconds must be a number, 0 or more, not {value!r}")
+    return float(value)
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samestat(one.stat(), other.stat())
+    except FileNotFoundError:
+        return one == other
