@@ -1,7 +1,8 @@
 """Draw mutants, run the fast tests of their modules against each, and print the score and the survivors.
 
 Run it with `python -m tools.mutants --count 400 --seed 1`; `--only 'policies/*.py'` looks at some modules alone. A
-survivor is explained by its name in `accepted.toml`, or it counts against the score. Ends with 1 below `--bar`.
+survivor is explained by its name in `accepted.toml`, or it counts against the score. Ends with 1 below `--bar`; Ctrl-C
+ends it early, with the score so far.
 """
 
 from __future__ import annotations
@@ -77,6 +78,14 @@ class Campaign:
         while self._running:
             self._reap()
 
+    def stop(self) -> None:
+        """End what runs, as on Ctrl-C; what has ended still counts."""
+        while self._running:
+            run = self._running.pop()
+            os.killpg(run.pid, signal.SIGKILL)
+            os.waitpid(run.pid, 0)
+            shutil.rmtree(run.tree, ignore_errors=True)
+
     def _reap(self) -> None:
         """Wait until one of them has ended, or has taken too long."""
         while True:
@@ -90,6 +99,8 @@ class Campaign:
                     assert run.mutant is not None
                     noticed = hung or os.waitstatus_to_exitcode(status) != 0
                     (self.killed if noticed else self.survived).append(run.mutant)
+                    if not noticed:
+                        print(f"  survives: {run.mutant.name}  (line {run.mutant.line})", flush=True)
                     self._running.remove(run)
                     shutil.rmtree(run.tree, ignore_errors=True)
                     return
@@ -179,7 +190,11 @@ def main() -> None:
     print(f"{len(drawn)} of {len(tests_of)} mutants, drawn with seed {options.seed}", flush=True)
     campaign = Campaign(options.jobs)
     campaign.measure({tests for _, tests in drawn})
-    campaign.play(drawn)
+    try:
+        campaign.play(drawn)
+    except KeyboardInterrupt:
+        campaign.stop()
+        print("\nstopped: what follows is of those that have run")
     if report(campaign, len(tests_of)) < options.bar:
         raise SystemExit(1)
 
