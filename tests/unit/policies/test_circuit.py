@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any
 
@@ -154,6 +155,8 @@ def test_only_what_says_nothing_about_the_event_is_an_outage(
     status_code: int | None, is_refold: bool, outage: bool
 ) -> None:
     assert is_outage(status_code=status_code, is_refold=is_refold) is outage
+    if is_refold:
+        assert is_outage(status_code=status_code) is outage, "an answer is Refold's unless something else is said"
 
 
 @pytest.mark.parametrize("failures", [0, -1, 1.5, True, None, "5"])
@@ -166,6 +169,40 @@ def test_failures_must_be_a_whole_number_above_zero(failures: Any) -> None:
 def test_probe_every_must_be_seconds_above_zero(seconds: Any) -> None:
     with pytest.raises(ValueError, match=r"probe_every must be .* not "):
         CircuitBreaker(probe_every=seconds)
+
+
+@pytest.mark.parametrize(("failures", "seconds"), [(1, 5), (2, 0.001), (1000, 86_400.0)])
+def test_the_least_and_the_most_that_make_sense_are_taken(failures: int, seconds: float, clock: Clock) -> None:
+    breaker = CircuitBreaker(failures, seconds, clock=clock)
+    assert [breaker.record_outage() for _ in range(failures)] == [False] * (failures - 1) + [True]
+    assert breaker.seconds_to_probe() == pytest.approx(seconds)
+    assert not breaker.record_outage()
+
+
+def test_nothing_but_the_two_numbers_is_taken_by_position() -> None:
+    parameters = inspect.signature(CircuitBreaker).parameters
+    assert [(each.name, each.kind.name) for each in parameters.values()] == [
+        ("failures", "POSITIONAL_OR_KEYWORD"),
+        ("probe_every", "POSITIONAL_OR_KEYWORD"),
+        ("clock", "KEYWORD_ONLY"),
+    ]
+
+
+@pytest.mark.parametrize("first", ["failed", "dropped", "succeeded"])
+@pytest.mark.parametrize("second", ["failed", "dropped"])
+def test_a_probe_that_is_ended_twice_counts_once(
+    breaker: CircuitBreaker, clock: Clock, first: str, second: str
+) -> None:
+    opened(breaker)
+    clock.now += EVERY
+    probe = breaker.begin_probe()
+    assert probe is not None
+    getattr(probe, first)()
+    state, due = breaker.state, breaker.seconds_to_probe()
+    clock.now += 1.0
+    getattr(probe, second)()
+    assert breaker.state is state is not CircuitState.PROBING
+    assert breaker.seconds_to_probe() == max(0.0, due - 1.0)
 
 
 def test_an_open_circuit_is_an_error_of_its_own() -> None:
