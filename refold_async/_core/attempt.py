@@ -15,7 +15,7 @@ from .._types.evidence import NOT_REACHED, Cut, Evidence
 from .._wire.connection import Connection
 from .._wire.flight import Flight
 from .._wire.httpx_wire import HttpxExchange
-from .._wire.loops import is_cancellation
+from .._wire.loops import cancellations, is_cancellation
 from ..limiters import Grant, PriorityRateLimiter
 from .call import Call, CallState
 from .settings import BeforeSend, Sending
@@ -80,7 +80,7 @@ class Attempt:
                 has_awaited = True
                 if life.loop is not None:
                     task = asyncio.current_task()
-                    cancelling = 0 if task is None else task.cancelling()
+                    cancelling = cancellations(task)
                 flight, evidence = await self._go_on(waiting)
         except RefoldError as error:
             evidence = NOT_REACHED._replace(error=error)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from .._types.errors import CallbackError, RefoldError
-from .._wire.loops import is_cancellation
+from .._wire.loops import cancellations, is_cancellation
 
 T = TypeVar("T")
 logger = logging.getLogger("refold_async")
@@ -90,7 +90,7 @@ async def wait_for_result(what: str, awaitable: Awaitable[Any]) -> Any:
     :raises CallbackError: when it raised, or cancelled itself; a `RefoldError` of its own passes as it is.
     """
     task = _current_task()
-    cancelling = 0 if task is None else task.cancelling()
+    cancelling = cancellations(task)
     try:
         return await awaitable
     except RefoldError:

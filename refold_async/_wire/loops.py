@@ -54,3 +54,14 @@ def is_cancellation(error: BaseException) -> bool:
         return True
     trio = sys.modules.get("trio")
     return trio is not None and isinstance(error, trio.Cancelled)
+
+
+def cancellations(task: asyncio.Task[Any] | None) -> int:
+    """Return how many cancellations of a task have reached it; 0 without one.
+
+    One that was asked for while the task ran, by a signal or by itself, counts for `cancelling` at once, but is thrown
+    at its next await only. Until then it is still to come: whoever compares counts before and after has to see it.
+    """
+    if task is None:
+        return 0
+    return task.cancelling() - bool(getattr(task, "_must_cancel", False))  # which anyio looks at for the same reason

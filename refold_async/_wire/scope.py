@@ -10,6 +10,7 @@ from typing import Protocol, Self
 import anyio
 
 from .._types.evidence import Cut
+from .loops import cancellations
 from .timer import LoopTimer
 
 
@@ -76,7 +77,7 @@ class TaskScope:
     def __enter__(self) -> Self:
         task = self._task = asyncio.current_task()
         assert task is not None
-        self._before = task.cancelling()
+        self._before = cancellations(task)
         self._timer.timed.add(self)
         if self.until != math.inf:
             self._timer.note(self.until)
