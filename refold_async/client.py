@@ -27,7 +27,7 @@ from ._core.settings import (
 )
 from ._types.errors import AuthenticationError, ConfigurationError, RefoldError
 from ._types.results import BatchResult, Outcome
-from ._types.values import UNSET, FileTypes, Idempotency, Receipt, Response, Trigger, Unset
+from ._types.values import UNSET, FileTypes, Idempotency, Receipt, Response, Sent, Trigger, Unset
 from .policies.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -412,7 +412,7 @@ class RefoldClient:
     @overload
     async def reconcile(
         self,
-        subject: RefoldError | Outcome | Receipt,
+        subject: RefoldError | Outcome | Receipt | Sent,
         *,
         within: float = ...,
         details: bool = ...,
@@ -421,12 +421,17 @@ class RefoldClient:
 
     @overload
     async def reconcile(
-        self, subject: Sequence[Outcome], *, within: float = ..., details: bool = ..., max_requests: int = ...
+        self,
+        subject: Sequence[RefoldError | Outcome | Receipt | Sent],
+        *,
+        within: float = ...,
+        details: bool = ...,
+        max_requests: int = ...,
     ) -> list[Reconciliation]: ...
 
     async def reconcile(
         self,
-        subject: RefoldError | Outcome | Receipt | Sequence[Outcome],
+        subject: RefoldError | Outcome | Receipt | Sent | Sequence[RefoldError | Outcome | Receipt | Sent],
         *,
         within: float = 60.0,
         details: bool = False,
@@ -438,8 +443,8 @@ class RefoldClient:
         nothing: the list may lag, hide tags, or the event may have started no workflow. So nothing is ever said not to
         have fired, and UNRESOLVED changes no verdict. It looks once, and does not wait.
 
-        :param subject: an error, an outcome, a receipt, or a whole batch, whose executions are read once for each
-            linked account. Of a batch, the answers are in input order.
+        :param subject: an error, an outcome, a receipt, a `Sent`, or many of these, such as a whole batch. Executions
+            are read once for each linked account. Of many, the answers are in their order.
         :param within: seconds after its first attempt in which an execution of it was created. Time for its retries is
             to be counted in.
         :param details: also look at the steps of executions that show no token, a request for each.

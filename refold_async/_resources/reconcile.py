@@ -27,8 +27,6 @@ SKEW = timedelta(seconds=60)
 MAX_REQUESTS = 500
 """For each account: 50,000 executions, read in under a minute at the pace of reads."""
 
-Subject = RefoldError | Outcome | Receipt
-
 
 class ReconciliationState(enum.StrEnum):
     """What is known after looking. That something did not fire can never be seen, so it is not among them.
@@ -95,10 +93,12 @@ def sent_of(subject: object) -> Sent | None:
 
     :raises ConfigurationError: for what tells nothing of a send.
     """
-    if isinstance(subject, Subject):
+    if isinstance(subject, Sent):
+        return subject
+    if isinstance(subject, RefoldError | Outcome | Receipt):
         return subject.sent
     raise ConfigurationError(
-        f"reconcile() takes an error, an outcome, a receipt or a batch result, not {type(subject).__name__}"
+        f"reconcile() takes an error, an outcome, a receipt, a Sent or a batch result, not {type(subject).__name__}"
     )
 
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import anyio
 import typer
 from rich.console import Console
 
-from .. import ConfigurationError, Delivery, Receipt, RefoldClient, RefoldError, __version__
+from .. import ConfigurationError, Delivery, ExecutionDetail, Receipt, RefoldClient, RefoldError, __version__
 from ._batch import batch
 from ._bench import bench
 from ._demo import run_demo
+from ._events import events
+from ._executions import executions, show_executions
 from ._exits import EXIT_ACCEPTED, EXIT_AMBIGUOUS, EXIT_FAILED, EXIT_USAGE, stop
+from ._follow import follow
 from ._input import InputError
 from ._mock import mock_server
 from ._options import CACert, Verbose, trusted
 from ._payload import read_payload
+from ._reconcile import reconcile
 from ._words import in_options, with_cause
 
 app = typer.Typer(
@@ -86,17 +91,27 @@ def trigger(
     base_url: Annotated[str | None, typer.Option(help="Where Refold is; or REFOLD_BASE_URL.")] = None,
     cacert: CACert = None,
     deadline: Annotated[float, typer.Option(min=0.1, help="Seconds for the whole call.")] = 30.0,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Tag the event, and wait until the executions that show the tag have ended.")
+    ] = False,
+    wait_timeout: Annotated[float, typer.Option(min=1, help="Seconds for --wait.")] = 300.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Fire one event. The credential comes from REFOLD_API_KEY or REFOLD_SESSION_TOKEN, never from an option."""
+    """Fire one event. The credential comes from REFOLD_API_KEY or REFOLD_SESSION_TOKEN, never from an option.
+
+    With `--wait` it ends with 0 only if executions were found, and all of them completed. Refold does not document
+    where a tag shows, so none may be found although the event fired.
+    """
+    if wait and instance_tag is not None:
+        stop("--wait does not go with --instance-tag: it looks for a tag of its own")
     try:
         fields = read_payload(payload)
     except InputError as error:
         stop(str(error))
 
     async def fire() -> Receipt:
-        async with RefoldClient(base_url=base_url, deadline=deadline, verify=trusted(cacert)) as client:
+        async with RefoldClient(base_url=base_url, deadline=deadline, verify=trusted(cacert), tag=wait) as client:
             return await client.trigger(
                 slug,
                 event,
@@ -122,13 +137,49 @@ def trigger(
         if is_usage or isinstance(error, ConfigurationError):
             raise typer.Exit(EXIT_USAGE) from None
         raise typer.Exit(EXIT_AMBIGUOUS if delivery is Delivery.AMBIGUOUS else EXIT_FAILED) from None
-    _report(
-        as_json,
-        delivery=receipt.delivery.value,
-        attempts=receipt.attempts,
-        message=receipt.message,
-        after_ambiguous=receipt.after_ambiguous,
-    )
+    facts = {
+        "delivery": receipt.delivery.value,
+        "attempts": receipt.attempts,
+        "message": receipt.message,
+        "after_ambiguous": receipt.after_ambiguous,
+    }
+    if not (wait and as_json):  # in words it is said before the wait begins; the document has both
+        _report(as_json, **facts)
+    if wait:
+        _wait(receipt, facts, wait_timeout, base_url=base_url, cacert=cacert, deadline=deadline, as_json=as_json)
+
+
+def _wait(
+    receipt: Receipt,
+    facts: dict[str, Any],
+    timeout: float,
+    *,
+    base_url: str | None,
+    cacert: Path | None,
+    deadline: float,
+    as_json: bool,
+) -> None:
+    """Follow an event that has fired, and end with 1 where that fails."""
+    followed: list[ExecutionDetail] = []
+    in_the_way: list[str] = []
+
+    async def wait() -> None:
+        async with RefoldClient(base_url=base_url, deadline=deadline, verify=trusted(cacert)) as client:
+            await follow(client, receipt, timeout, found=followed.append, report=in_the_way.append)
+
+    try:
+        anyio.run(wait)
+    except KeyboardInterrupt:
+        in_the_way.append("The wait was stopped. The event has fired.")
+    if as_json:
+        _report(True, **facts, executions=[each.to_dict() for each in followed], problems=in_the_way)
+    else:
+        if followed:
+            show_executions(followed)
+        for problem in in_the_way:
+            typer.echo(problem, err=True)
+    if in_the_way or not all(each.ok for each in followed):
+        raise typer.Exit(EXIT_FAILED)
 
 
 app.command(
@@ -141,6 +192,14 @@ app.command(
 )(batch)
 
 
+app.command(
+    "reconcile",
+    epilog="**Examples**\n\n"
+    "`refold-async batch deals.csv … --journal deals.journal --tag`, and after it\n\n"
+    "`refold-async reconcile deals.journal`",
+)(reconcile)
+app.add_typer(executions, name="executions")
+app.add_typer(events, name="events")
 app.command("mock-server")(mock_server)
 app.command("bench")(bench)
 

@@ -79,6 +79,8 @@ class BatchCommand:
         :raises JournalError: for a journal that cannot be used.
         """
         self.journal.check()
+        if self.client.tag and self.rows.instance_tag is not None:
+            raise ConfigurationError("--tag does not go with --instance-tag: a row has one tag")
         limiter = self.pace.make_limiter()
         reading = self.rows.make_reading()
         client = self._make_client(limiter)
@@ -112,6 +114,8 @@ class BatchCommand:
             max_connections=affordable_connections(max(50, self.pace.max_concurrency)),
             timeout=UNSET if self.client.timeout is None else self.client.timeout,
             verify=trusted(self.client.cacert),
+            tag=self.client.tag,
+            tag_field=self.client.tag_field,
         )
 
     def _open_journal(

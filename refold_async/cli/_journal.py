@@ -157,6 +157,7 @@ class Journal:
             "key": sending.idempotency_key,
             "ordering_key": trigger.ordering_key,
             "tag": trigger.instance_tag,
+            **_trace(sending),
             "first_at": None if earlier is None else round(earlier.at, 3),
         }
         self._append(entry | {name: value for name, value in more.items() if value is not None})
@@ -207,6 +208,7 @@ class Journal:
                 "at": round(now, 3),
                 "input": self._source,
                 "keys": self.place,
+                "base_url": self.base_url,
             }
         else:
             entry = {"journal": KIND, "version": VERSION, "at": round(now, 3), "input": self._source}
@@ -257,6 +259,19 @@ class Journal:
                     self.path.unlink()
         os.close(self._descriptor)
         self._descriptor = -1
+
+
+def _trace(sending: Sending) -> dict[str, str | None]:
+    """Return what is needed to find a row in Refold again, by the token that it was sent with."""
+    if sending.token is None:
+        return {}
+    trigger = sending.trigger
+    return {
+        "token": sending.token,
+        "account": sending.linked_account_id,
+        "slug": trigger.slug,
+        "event": trigger.event,
+    }
 
 
 def _sync_folder(folder: Path) -> None:

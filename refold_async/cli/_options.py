@@ -188,6 +188,12 @@ class ClientOptions:
     idempotency_window: Annotated[
         float, _client("--idempotency-window", help="Seconds for which they remember a key.")
     ] = 300.0
+    tag: Annotated[
+        bool, _client("--tag", help="Send a token of its own with each row, as its tag: `reconcile` looks for it.")
+    ] = False
+    tag_field: Annotated[
+        str | None, _client("--tag-field", help="Send such a token in this field of the payload, too.")
+    ] = None
     base_url: Annotated[str | None, _client("--base-url", help="Where Refold is; or REFOLD_BASE_URL.")] = None
     cacert: CACert = None
     deadline: Annotated[float, _client("--deadline", help="Seconds for each row, from its first slot on.")] = 30.0

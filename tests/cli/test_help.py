@@ -14,7 +14,7 @@ from refold_async.cli._app import app
 from refold_async.testing import Fault, MockRefold
 from tests.cli.support import batch, environment, row, write_rows
 
-COMMANDS = ["demo", "trigger", "batch", "mock-server"]
+COMMANDS = ["demo", "trigger", "batch", "reconcile", "executions", "events", "mock-server"]
 
 
 def invoke(*arguments: str, **env: str) -> tuple[int, str]:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import refold_async
-from refold_async.testing import MockRefold
+from refold_async.testing import MockRefold, RunPlan
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -44,7 +44,7 @@ def with_outputs(page: Path) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if with_outputs(page)], ids=lambda page: page.name)
 def test_programs_print_what_their_page_shows(page: Path, tmp_path: Path) -> None:
-    with MockRefold(rate_limit=None, api_key=KEY) as server:
+    with MockRefold(rate_limit=None, api_key=KEY, runs=RunPlan(shows_tag=True)) as server:
         settings = {"REFOLD_API_KEY": KEY, "REFOLD_BASE_URL": server.url, "REFOLD_LINKED_ACCOUNT_ID": "acct_1"}
         for source, output in with_outputs(page):
             program = tmp_path / "program.py"
@@ -63,7 +63,7 @@ def test_examples_in_python_run_when_they_are_pasted_into_a_file(
     page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)  # what an example writes is not left behind
-    with MockRefold(rate_limit=None, api_key=KEY) as server:
+    with MockRefold(rate_limit=None, api_key=KEY, runs=RunPlan(shows_tag=True)) as server:
         settings = {"API_KEY": KEY, "BASE_URL": server.url, "LINKED_ACCOUNT_ID": "acct_1"}
         for name, value in settings.items():
             monkeypatch.setenv(f"REFOLD_{name}", value)
@@ -83,7 +83,7 @@ def test_examples_in_python_run_when_they_are_pasted_into_a_file(
 def test_examples_in_a_shell(page: Path, tmp_path: Path) -> None:
     for name, content in re.findall(r"^```\w+ (\S+)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
         (tmp_path / name).write_text(content)
-    with MockRefold(rate_limit=None, api_key=KEY) as server:
+    with MockRefold(rate_limit=None, api_key=KEY, runs=RunPlan(shows_tag=True)) as server:
         settings = {"REFOLD_API_KEY": KEY, "REFOLD_BASE_URL": server.url, "REFOLD_LINKED_ACCOUNT_ID": "acct_1"}
         run_in_a_shell(page, tmp_path, {**os.environ, **settings, "NO_COLOR": "1"})
 
