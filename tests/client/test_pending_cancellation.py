@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from refold_async import CallbackError, RateLimit, RefoldClient
+from refold_async import CallbackError, RateLimit, RefoldClient, Trigger
 from refold_async.testing import MockRefold
 
 
@@ -20,7 +20,7 @@ async def slow_key() -> str:
 
 CALLS: dict[str, Callable[[RefoldClient], Awaitable[Any]]] = {
     "trigger": lambda client: client.trigger("slack", "E"),
-    "trigger_many": lambda client: client.trigger_many([{"slug": "slack", "event": "E"}]),
+    "trigger_many": lambda client: client.trigger_many([Trigger("slack", "E")]),
     "read": lambda client: client.executions.list().first(),
     "rerun": lambda client: client.executions.rerun("0" * 24),
 }
