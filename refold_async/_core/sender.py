@@ -343,6 +343,8 @@ class Sender:
         call.is_judged = True
         call.tried = 1
         call.verdicts = [ACCEPTED_VERDICT]
+        if logger.isEnabledFor(logging.DEBUG):
+            self._report(call, evidence, ACCEPTED_VERDICT, 0.0)
         return True
 
     async def _try_until_decided(self, call: Call, evidence: Evidence | None = None) -> bool:

@@ -118,3 +118,14 @@ async def test_unset_hooks_cost_no_import() -> None:
     client = RefoldClient(api_key="k", linked_account_id="a")
     assert not client._sender.settings.hooks
     await client.aclose()
+
+
+@pytest.mark.asyncio
+async def test_an_accepted_attempt_that_no_hook_watches_is_logged_at_debug(
+    server: MockRefold, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="refold_async")
+    async with server.client() as client:
+        await client.trigger("slack", "E")
+    [line] = [record.getMessage() for record in caplog.records if "attempt 1" in record.getMessage()]
+    assert "accepted" in line
