@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -162,18 +163,18 @@ def _entries(file: Any, size: int) -> Iterator[dict[str, Any]]:
 
 def _sent(entry: dict[str, Any], base_url: str) -> Sent:
     """Return what a line of the journal says was sent. Its body is not known."""
-    sent = Sent(
-        f"line {entry['line']}",
-        host=urlsplit(base_url).netloc,
-        slug=str(entry.get("slug")),
-        event=str(entry.get("event")),
-        linked_account_id=entry.get("account"),
-        config_id=None,
-        instance_tag=None,
-        idempotency_key=entry.get("key"),
-        token=entry["token"],
-        first_sent=float(entry["at"]),
-        body=b"",
+    return Sent.from_dict(
+        {
+            "call_id": f"line {entry['line']}",
+            "host": urlsplit(base_url).netloc,
+            "slug": str(entry.get("slug")),
+            "event": str(entry.get("event")),
+            "linked_account_id": entry.get("account"),
+            "config_id": None,
+            "instance_tag": None,
+            "idempotency_key": entry.get("key"),
+            "token": entry["token"],
+            "first_sent_at": datetime.fromtimestamp(float(entry["at"]), UTC).isoformat(),
+            "body_sha256": "",
+        }
     )
-    sent.first_sent_at  # noqa: B018 - raises for what is no time
-    return sent
