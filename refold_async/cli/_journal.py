@@ -13,8 +13,8 @@ from typing import Any
 from attrs import define, field
 
 from .. import Delivery, Outcome, RefoldError, Sending
+from .._core.filelock import try_lock
 from ..hooks import HookEvent, RetryScheduled
-from ._lock import try_lock
 from ._records import Origin
 from ._recovery import KIND, VERSION, JournalError, recover
 from ._table import Sent, Table

@@ -2,7 +2,9 @@
 
 from ..policies.fence import Event, State
 from ._delivery import DeliveryClient, Pace, deliver
+from ._events import EventHeld, RelayEvent, RelayHook, RelayPaused, RelayResumed
 from ._outbox import SQLiteOutbox
+from ._relay import Relay, RelayStore
 from ._row import Change, Later, Row
 from ._status import EventStatus, OutboxStats
 from ._store import DeliveryStore
@@ -12,10 +14,17 @@ __all__ = [
     "DeliveryClient",
     "DeliveryStore",
     "Event",
+    "EventHeld",
     "EventStatus",
     "Later",
     "OutboxStats",
     "Pace",
+    "Relay",
+    "RelayEvent",
+    "RelayHook",
+    "RelayPaused",
+    "RelayResumed",
+    "RelayStore",
     "Row",
     "SQLiteOutbox",
     "State",

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterable, Callable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from .._types.errors import ConfigurationError, EventStateError, InvalidTriggerError, OutboxError, UnknownKeyError
 from .._types.values import Receipt, Trigger
@@ -17,11 +17,16 @@ from ..policies.fence import Event, State
 from . import _rows
 from ._database import Database, Synchronous
 from ._delivery import DeliveryClient, Pace, deliver
+from ._events import RelayHook
 from ._join import Execute, join
+from ._relay import Relay
 from ._row import LONGEST_KEY, Change, Row, Value, again, digest_of, encode_trigger, settle
 from ._schema import INSERT, META, MIGRATIONS, VERSION
 from ._status import EventStatus, OutboxStats, status_of
 from ._thread import JobThread
+
+if TYPE_CHECKING:
+    from ..client import RefoldClient
 
 T = TypeVar("T")
 
@@ -62,6 +67,7 @@ class SQLiteOutbox:
         self._keeps_payloads = keep_payloads
         self._clock: Callable[[], float] = time.time
         self._listeners: list[Callable[[], None]] = []
+        self._data_version = -1
         self._is_closed = False
 
     # Putting.
@@ -167,6 +173,65 @@ class SQLiteOutbox:
         :raises RefoldError: as `deliver` of this package does.
         """
         return await deliver(self, client, key, pace=pace)
+
+    def relay(
+        self,
+        client: RefoldClient,
+        *,
+        max_concurrency: int = 20,
+        hooks: Iterable[RelayHook] = (),
+        prune_after: float | None = 7 * 86_400.0,
+        poll: float = 0.25,
+        grace: float = 5.0,
+        probe_every: float = 5.0,
+        pace: Pace | None = None,
+    ) -> Relay:
+        """Return what sends the events, as long as its block runs: `async with client, outbox.relay(client):`.
+
+        One relay a file sends; others wait, and take over when it ends or dies. Events that are due go first in, first
+        out; those of one ordering key one after the other, and behind a held one they wait.
+
+        :param client: what to send through; its rate limit holds.
+        :param max_concurrency: how many events are under way at most.
+        :param hooks: are called with `EventHeld`, `RelayPaused` and `RelayResumed`.
+        :param prune_after: seconds after which events that were accepted or rejected are deleted; None for never.
+        :param poll: seconds between two looks for what other processes have put. Puts of this one are seen at once.
+        :param grace: seconds for what is under way when the block ends.
+        :param probe_every: seconds to the first probe of an outage.
+        :param pace: how deliveries are timed.
+        """
+        return Relay(
+            self,
+            client,
+            max_concurrency=max_concurrency,
+            poll=poll,
+            prune_after=prune_after,
+            hooks=hooks,
+            pace=pace,
+            grace=grace,
+            probe_every=probe_every,
+        )
+
+    async def due_rows(self, limit: int) -> tuple[list[Row], float | None]:
+        """Return what is due, and the seconds until the next row is; None for never. For relays."""
+        return await self._with(
+            lambda own, now: (_rows.due(own, now, limit), _rows.next_due(own, now)),
+        )
+
+    async def has_changed(self) -> bool:
+        """Whether another connection has written since this was last asked. For relays."""
+        version = await self._with(lambda own, _: int(own.execute("PRAGMA data_version").fetchone()[0]))
+        before, self._data_version = self._data_version, version
+        return version != before
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call this after each write of this process, on whatever thread. Returns what ends that. For relays."""
+        self._listeners = [*self._listeners, listener]
+
+        def end() -> None:
+            self._listeners = [each for each in self._listeners if each is not listener]
+
+        return end
 
     @property
     def keeps_payloads(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -22,6 +23,8 @@ class MemoryStore:
     clock: Callable[[], float] = lambda: 1_000_000.0
     gate: Callable[[str], Awaitable[None]] | None = None
     keeps_payloads: bool = False
+    path: Path = Path("unused")
+    listeners: list[Callable[[], None]] = field(factory=list)
 
     def put(self, trigger: Trigger, key: str) -> None:
         text, now = encode_trigger(trigger), self.clock()
@@ -41,6 +44,36 @@ class MemoryStore:
             after = self.rows[row.key] = changed(kept, change, self.clock())
         await self._pass("moved")
         return after
+
+    # What a relay needs beside.
+
+    async def due_rows(self, limit: int) -> tuple[list[Row], float | None]:
+        now = self.clock()
+        open_rows = sorted((each for each in self.rows.values() if not each.state.is_final), key=lambda row: row.seq)
+        heads: dict[str, str] = {}
+        for row in open_rows:
+            if row.ordering_key is not None:
+                heads.setdefault(row.ordering_key, row.key)
+        due = [
+            evolve(row, now=now)
+            for row in open_rows
+            if row.due is not None
+            and row.due <= now
+            and (row.state is not State.QUEUED or row.ordering_key is None or heads[row.ordering_key] == row.key)
+        ]
+        later = [row.due - now for row in open_rows if row.due is not None and row.due > now]
+        due.sort(key=lambda row: (row.due, row.seq))
+        return due[:limit], min(later, default=None)
+
+    async def has_changed(self) -> bool:
+        return False
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        self.listeners.append(listener)
+        return lambda: self.listeners.remove(listener)
+
+    async def prune(self, older_than: float) -> int:
+        return 0
 
     async def _pass(self, name: str) -> None:
         if self.gate is not None:
@@ -62,6 +95,7 @@ class ScriptedClient:
     before: Callable[[], Awaitable[None]] | None = None
     mint: Callable[[], str] = lambda: uuid4().hex
     calls: list[dict[str, Any]] = field(factory=list)
+    request: Any = None
 
     async def trigger(
         self,

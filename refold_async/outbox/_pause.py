@@ -1,0 +1,127 @@
+"""When a relay stands still, and when one event goes first to see whether it may go on."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Awaitable, Callable
+
+import anyio
+from attrs import define
+
+from .._types.errors import (
+    APIError,
+    AuthenticationError,
+    CallbackError,
+    CircuitOpenError,
+    ClientClosedError,
+    ConfigurationError,
+    InvalidTriggerError,
+    OutboxError,
+    PacingTimeoutError,
+    PermissionDeniedError,
+    RefoldError,
+    UnexpectedResponseError,
+)
+from .._types.values import Receipt
+from ..policies.circuit import is_outage
+
+_NOT_OF_THE_SERVICE = (
+    CallbackError, CircuitOpenError, ClientClosedError, ConfigurationError, InvalidTriggerError, OutboxError,
+    PacingTimeoutError,
+)  # fmt: skip
+
+_LONGEST = 300.0
+"""Seconds between two events that go first, at most. Each may cost a held one, while only reads are answered."""
+
+
+class PauseState(enum.Enum):
+    """What a relay may do."""
+
+    RUNNING = "running"
+    """All may be sent."""
+    PAUSED = "paused"
+    """Nothing may be sent. Once the pause is over a read probes, or one event goes first."""
+    TRYING = "trying"
+    """One event goes first; nothing else."""
+
+
+@define(eq=False)
+class Pause:
+    """Five failures in a row to reach Refold, or one refused key, pause the relay.
+
+    | state | five outages in a row, or 401 or 403 | an answer | its time is over |
+    | --- | --- | --- | --- |
+    | RUNNING | PAUSED | RUNNING | – |
+    | PAUSED | PAUSED | RUNNING | TRYING, in an outage once a read was answered |
+    | TRYING | PAUSED, twice as long, by any outage | RUNNING | – |
+
+    Reads probe an outage, because an event that goes first may end up held. A key that is refused costs nothing, so
+    one event goes first without a read.
+
+    :param read: makes one read, and returns whether it was answered.
+    :param probe_every: seconds from the pause to the first probe, and between reads.
+    """
+
+    read: Callable[[], Awaitable[bool]]
+    probe_every: float = 5.0
+    failures: int = 5
+    state: PauseState = PauseState.RUNNING
+    since: float = 0.0
+    _in_a_row: int = 0
+    _hold: float = 0.0
+    _not_before: float = 0.0
+    _is_outage: bool = False
+
+    def record(self, ending: Receipt | RefoldError | None) -> PauseState:
+        """Learn from the end of a call: its receipt or its own error. Returns the state as it is now."""
+        meaning = _meaning(ending)
+        if meaning is None:
+            if self.state is PauseState.TRYING:  # it told nothing: another one goes first
+                self._pause(1.0)
+        elif meaning == "answer":
+            self._in_a_row, self._hold, self.state = 0, 0.0, PauseState.RUNNING
+        else:
+            self._in_a_row += 1
+            is_key = meaning == "key"
+            if self.state is PauseState.TRYING or is_key or self._in_a_row >= self.failures:
+                if self.state is PauseState.RUNNING:
+                    self.since = anyio.current_time()
+                    self._hold = 0.0
+                if self.state is not PauseState.PAUSED:
+                    self._hold = min(_LONGEST, 2 * self._hold or self.probe_every)
+                    self._is_outage = not is_key
+                    self._pause(self._hold)
+        return self.state
+
+    def seconds(self) -> float:
+        """Return how long to wait before `go_on`; infinity while there is nothing to wait for."""
+        if self.state is not PauseState.PAUSED:
+            return math.inf
+        return max(0.0, self._not_before - anyio.current_time())
+
+    async def go_on(self) -> None:
+        """Once the time of the pause is over: probe, and let one event go first if that was answered."""
+        if self.state is not PauseState.PAUSED or self.seconds() > 0:
+            return
+        if self._is_outage and not await self.read():
+            self._pause(self.probe_every)
+        elif self.state is PauseState.PAUSED:
+            self.state = PauseState.TRYING
+
+    def _pause(self, seconds: float) -> None:
+        self.state = PauseState.PAUSED
+        self._not_before = anyio.current_time() + seconds
+
+
+def _meaning(ending: Receipt | RefoldError | None) -> str | None:
+    """Return what an ending says of the service: "answer", "key", "outage"; None for nothing."""
+    if isinstance(ending, Receipt):
+        return "answer"
+    if ending is None or isinstance(ending, _NOT_OF_THE_SERVICE):
+        return None
+    if isinstance(ending, AuthenticationError | PermissionDeniedError):
+        return "key"
+    status = ending.status_code if isinstance(ending, APIError | UnexpectedResponseError) else None
+    is_refold = not isinstance(ending, UnexpectedResponseError)
+    return "outage" if is_outage(status_code=status or None, is_refold=is_refold) else "answer"
