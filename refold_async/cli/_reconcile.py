@@ -14,8 +14,8 @@ import typer
 from attrs import define, field
 
 from .. import ConfigurationError, Reconciliation, RefoldClient, Sent
+from .._core.filelock import try_lock
 from ._exits import EXIT_ACCEPTED, EXIT_AMBIGUOUS, EXIT_USAGE
-from ._lock import try_lock
 from ._options import CACert, Verbose
 from ._reads import AsJSON, Deadline, fail, read_with, show_table
 from ._recovery import JournalError, recover

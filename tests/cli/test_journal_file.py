@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from refold_async.cli import _journal
 from refold_async._core.filelock import try_lock
+from refold_async.cli import _journal
 from refold_async.cli._recovery import JournalError, recover
 from refold_async.cli._table import RowState, Table
 from refold_async.testing import Fault, MockRefold

@@ -187,7 +187,7 @@ def test_a_time_that_no_clock_has_shown_is_damage(tmp_path: Path, at: str) -> No
 
 
 def test_a_journal_in_use_is_left_alone(server: MockRefold, tmp_path: Path) -> None:
-    from refold_async.cli._lock import try_lock
+    from refold_async._core.filelock import try_lock
 
     journal = send(server, tmp_path, 1, "--tag", faults={1: FIRED})
     with journal.open("rb+") as file:
