@@ -8,7 +8,7 @@ COUNT ?= 400
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs interface dist test-dist chaos kill soak mutants bench bench-full format clean
+.PHONY: help demo test check docs interface dist test-dist chaos reconcile kill soak mutants bench bench-full format clean
 
 # --- Is there a Python that will do? Asked before anything else, so that the answer comes within a second. ---
 
@@ -75,6 +75,9 @@ test-dist: dist  ## fire a trigger with the wheel alone, and run the sdist's own
 
 chaos: $(VENV)/.installed-dev  ## 10,000 triggers over every fault, checked against the mock's ledger; then our wire beside stock httpx
 	$(BIN)/python -m tests.campaigns.chaos --triggers 10000
+
+reconcile: $(VENV)/.installed-dev  ## 10,000 tagged triggers over every fault, then looked for: what is called fired has fired
+	$(BIN)/python -m tests.campaigns.reconcile --triggers 10000
 
 kill: $(VENV)/.installed-dev  ## a batch killed at 20 random moments and resumed, checked against the mock's ledger
 	$(BIN)/python -m tests.campaigns.kill_resume --kills 20
