@@ -101,7 +101,7 @@ async def test_leaving_early_never_hangs() -> None:
     told = Told()
     with MockRefold(rate_limit=None) as server:
         server.next(None, Fault.stall_head(seconds=1.0), Fault.throttle("50"), Fault.stall_head(seconds=1.0))
-        async with server.client(rate_limit=RateLimit(0.1, 4), timeout=30) as client:
+        async with server.client(rate_limit=RateLimit(4, 4), timeout=30) as client:
             async with client.trigger_stream(map(trigger, range(1000)), max_concurrency=8, on_outcome=told) as outcomes:
                 await anext(outcomes)
                 await anyio.to_thread.run_sync(server.ledger.wait_for, lambda ledger: ledger.requests >= 4)
