@@ -11,17 +11,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from .._types.errors import ConfigurationError, EventStateError, InvalidTriggerError, OutboxError, UnknownKeyError
+from .._types.errors import ConfigurationError, InvalidTriggerError, OutboxError
 from .._types.values import Receipt, Trigger
-from ..policies.fence import Event, State
-from . import _rows
+from . import _rows, _settle
 from ._database import Database, Synchronous
 from ._delivery import DeliveryClient, Pace, deliver
 from ._events import RelayHook
 from ._join import Execute, join
 from ._relay import Relay
-from ._row import LONGEST_KEY, Change, Row, Value, again, digest_of, encode_trigger, settle
+from ._row import LONGEST_KEY, Change, Row, Value, digest_of, encode_trigger
 from ._schema import INSERT, META, MIGRATIONS, VERSION
+from ._settle import seconds
 from ._status import EventStatus, OutboxStats, status_of
 from ._thread import JobThread
 
@@ -88,7 +88,7 @@ class SQLiteOutbox:
         key = make_key(key, self._clock)
         text = encode_trigger(trigger)
         now = self._clock()
-        values = _rows.put_values(key, text, digest_of(text), trigger.ordering_key, now + _seconds(delay), now)
+        values = _rows.put_values(key, text, digest_of(text), trigger.ordering_key, now + seconds(delay), now)
         if connection is not None:
             await self._put_joined(await join(connection), key, values)
             return key
@@ -256,7 +256,7 @@ class SQLiteOutbox:
 
         :raises UnknownKeyError: for a key that was never put, or was pruned.
         """
-        return status_of(await self._existing(key))
+        return status_of(await _settle.existing(self, key))
 
     async def held(self, *, limit: int = 1000) -> list[EventStatus]:
         """Return the events that may have fired and wait for somebody, the oldest first.
@@ -272,9 +272,7 @@ class SQLiteOutbox:
         :raises EventStateError: for an event that is being sent, or of which it is known already.
         :raises UnknownKeyError: for a key that was never put, or was pruned.
         """
-        return await self._settle(
-            key, State.AMBIGUOUS, "resolve", lambda row: settle(row, fired=fired, keep_payload=self._keeps_payloads)
-        )
+        return self._told(await _settle.resolve(self, key, fired=fired))
 
     async def retry(self, key: str, *, fired_again: bool = False) -> EventStatus:
         """Queue a rejected event again; with `fired_again=True` an accepted one, which then fires a second time.
@@ -282,25 +280,14 @@ class SQLiteOutbox:
         :raises EventStateError: for an event in another state, and an accepted one whose payload was dropped.
         :raises UnknownKeyError: for a key that was never put, or was pruned.
         """
-        if not fired_again:
-            return await self._settle(key, State.REJECTED, "retry", lambda row: again(row, Event.RETRY))
-
-        def fire_again(row: Row) -> Change:
-            if digest_of(row.trigger) != row.digest:
-                raise EventStateError(
-                    f"the payload of {key!r} was dropped once it was accepted (see keep_payloads=), so it cannot be "
-                    "fired again: put it once more"
-                )
-            return again(row, Event.FIRE_AGAIN)
-
-        return await self._settle(key, State.ACCEPTED, "retry", fire_again)
+        return self._told(await _settle.retry(self, key, fired_again=fired_again))
 
     async def prune(self, older_than: float) -> int:
         """Delete events that were accepted or rejected a while ago, and return how many.
 
         :param older_than: seconds.
         """
-        before, total = self._clock() - _seconds(older_than), 0
+        before, total = self._clock() - seconds(older_than), 0
         while True:
             done = await self._with(lambda own, now: _rows.prune(own, before, _CHUNK))
             total += done
@@ -330,24 +317,9 @@ class SQLiteOutbox:
     def __repr__(self) -> str:
         return f"<SQLiteOutbox {str(self.path)!r}>"
 
-    async def _existing(self, key: str) -> Row:
-        row = await self.load(key)
-        if row is None:
-            raise UnknownKeyError(f"the outbox has no event {key!r}: it was never put, rolled back, or pruned")
-        return row
-
-    async def _settle(self, key: str, state: State, verb: str, change: Callable[[Row], Change]) -> EventStatus:
-        while True:
-            row = await self._existing(key)
-            if row.state is not state:
-                cure = "it is being sent: wait for its verdict" if row.state.is_under_way else f"it is {row.state}"
-                if row.state is State.ACCEPTED and verb == "retry":
-                    cure += "; say fired_again=True to fire it a second time"
-                raise EventStateError(f"{verb}() takes an event that is {state}, and {key!r} is none: {cure}")
-            after = await self.move(row, change(row))
-            if after is not None:
-                self._tell()
-                return status_of(after)
+    def _told(self, row: Row) -> EventStatus:
+        self._tell()
+        return status_of(row)
 
     async def _with(self, work: Callable[[sqlite3.Connection, float], T]) -> T:
         def job() -> T:
@@ -379,12 +351,6 @@ def make_key(key: str | None, clock: Callable[[], float]) -> str:
             f"a key of an outbox is a text of 1 to {LONGEST_KEY} printable characters, not {str(key)[:50]!r}"
         )
     return key
-
-
-def _seconds(value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
-        raise ConfigurationError(f"seconds must be a number, 0 or more, not {value!r}")
-    return float(value)
 
 
 def _is_same_file(one: Path, other: Path) -> bool:
