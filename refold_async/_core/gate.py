@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import anyio
@@ -25,11 +26,17 @@ class Gate:
     Who moves it: attempts enter it before they hold anything, and the sender tells it how each has ended. What always
     holds: a call that was let through as the probe ends its probe when its attempt has ended, however that was.
 
+    A probe begins with a read, which costs nothing where the outage goes on: a trigger that times out is ambiguous.
+    Only when that was answered, or could not be made, one call goes first: other machines may serve the triggers.
+
     :param breaker: may be shared with other clients; their news is looked for every `probe_every` seconds.
+    :param read: makes one read for a call, and returns whether it was answered, with whatever; None if it could not
+        be made.
     """
 
-    def __init__(self, breaker: CircuitBreaker) -> None:
+    def __init__(self, breaker: CircuitBreaker, read: Callable[[Call], Awaitable[bool | None]] | None = None) -> None:
         self._breaker = breaker
+        self._read = read
         self._probes: dict[Call, Probe] = {}
         self._news: anyio.Event | None = None
 
@@ -44,7 +51,7 @@ class Gate:
         """
         while not self.lets(call):
             probe = self._breaker.begin_probe()
-            if probe is not None:
+            if probe is not None and await self._is_answered(call, probe):
                 self._probes[call] = probe
                 return
             if not call.is_patient:
@@ -53,6 +60,29 @@ class Gate:
             left = self._breaker.seconds_to_probe()
             with anyio.move_on_after(self._breaker.probe_every if math.isinf(left) else left):
                 await self._news.wait()
+
+    async def _is_answered(self, call: Call, probe: Probe) -> bool:
+        """Make the read of a probe, and end the probe if that was not answered."""
+        if self._read is None:
+            return True
+        answered: bool | None = None
+        try:
+            answered = await self._read(call)
+        except BaseException:  # cancelled: another may probe at once
+            probe.dropped()
+            self._wake()
+            raise
+        if answered is False:
+            probe.failed()
+            self._wake()
+            return False
+        return True
+
+    def _wake(self) -> None:
+        """Let those who wait look again."""
+        if self._news is not None:
+            self._news.set()
+            self._news = None
 
     def tell(self, call: Call, evidence: Evidence, *, is_refold: bool) -> None:
         """Note how an attempt has ended.
@@ -76,9 +106,8 @@ class Gate:
             probe.failed()
         elif breaker.record_outage():
             logger.warning("Refold cannot be reached: the circuit breaker opens, and calls wait or end at once")
-        if self._news is not None and (probe is not None or breaker.is_closed):
-            self._news.set()
-            self._news = None
+        if probe is not None or breaker.is_closed:
+            self._wake()
 
     def __repr__(self) -> str:
         return f"<Gate of {self._breaker!r}, probes={len(self._probes)}>"

@@ -10,9 +10,17 @@ from attrs import evolve
 
 from .._api.plain import PlainRequest, Repeat
 from .._api.response import cure_of, decoded_body, parse_object, request_id_of
-from .._types.errors import RefoldError
+from .._types.errors import (
+    APIError,
+    DeadlineExceededError,
+    RefoldConnectionError,
+    RefoldError,
+    RefoldTimeoutError,
+    UnexpectedResponseError,
+)
 from .._types.evidence import Evidence
 from .._types.values import UNSET, Delivery, Receipt, Response, Unset
+from ..policies.circuit import is_outage
 from ..policies.verdict import Classifier, FailureKind, Verdict
 from .call import Call
 from .notify import Hooks
@@ -205,3 +213,28 @@ async def send_plain(
     made = (FiringSender if plain.repeat is Repeat.AS_TRIGGER else PlainSender).of(sender)
     response: Response = await made.send(call, limit)
     return response
+
+
+PROBE_SECONDS = 10.0
+"""How long a read that looks for Refold may take."""
+
+
+async def probe(sender: Sender, linked_account_id: str | None) -> bool | None:
+    """Make one read. Returns whether Refold answered it, with whatever; None if it could not be made at all."""
+    plain = PlainRequest("GET", "/api/v2/public/execution", params={"limit": "1"})
+    try:
+        await send_plain(
+            sender,
+            plain,
+            linked_account_id=linked_account_id,
+            retry=None,
+            timeout=PROBE_SECONDS,
+            deadline=PROBE_SECONDS,
+        )
+    except APIError as error:
+        return not is_outage(status_code=error.status_code)
+    except (DeadlineExceededError, RefoldConnectionError, RefoldTimeoutError, UnexpectedResponseError):
+        return False
+    except RefoldError:  # no credential, no account, a session of the user's own that refuses it
+        return None
+    return True

@@ -99,7 +99,7 @@ class Sender:
         # What a call may need that cannot be done in the callback that frees its slot.
         self._needs_preparation = self.goes_in_steps or credential.rotates or settings.before_send is not None
         breaker = settings.circuit_breaker
-        self.gate = None if breaker is None else Gate(breaker)
+        self.gate = None if breaker is None else Gate(breaker, self._read_for)
         self._is_only_told = self._hooks is not None and breaker is None and not self.goes_in_steps
         # Whether anybody is to be told of each attempt, or it is judged in another way than a trigger's.
         self._is_watched = self._hooks is not None or breaker is not None or self.goes_in_steps
@@ -113,6 +113,12 @@ class Sender:
         return kind(
             self.life, self.credential, self.address, settings, limiter, budget, sleep=self._sleep, jitter=self._jitter
         )
+
+    async def _read_for(self, call: Call) -> bool | None:
+        """Make one read in the name of a call, to see whether Refold can be reached."""
+        from .plain import probe  # which builds on this module
+
+        return await probe(self, call.linked_account_id)
 
     @property
     def slots(self) -> FairSemaphore | None:

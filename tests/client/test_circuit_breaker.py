@@ -1,4 +1,4 @@
-"""A client's circuit breaker: single calls end at once while it is open, rows wait, and one at a time probes."""
+"""A client's circuit breaker: single calls end at once while it is open, rows wait, and one read at a time probes."""
 
 from __future__ import annotations
 
@@ -45,16 +45,60 @@ async def test_a_single_call_ends_at_once_while_the_circuit_is_open(
     assert caplog.text.count("the circuit breaker opens") == 1
 
 
-async def test_a_probe_that_fails_leaves_it_open_for_as_long_again(server: MockRefold) -> None:
+@pytest.mark.parametrize(
+    "outage",
+    [Fault.answer(503), Fault.answer(502), Fault.reset_before_reading(), Fault.answer(200, body=b"<html>")],
+    ids=["503", "502", "reset", "a page of HTML"],
+)
+async def test_a_read_that_meets_the_outage_leaves_it_open_for_as_long_again_and_costs_no_event(
+    server: MockRefold, outage: Fault
+) -> None:
     clock = Clock()
     breaker = CircuitBreaker(1, 5.0, clock=clock)
-    server.next(*[Fault.answer(503)] * 2)
+    server.next(Fault.answer(503))
+    server.next(outage, kind="read")
     async with server.client(circuit_breaker=breaker, retry=None) as client:
         await ending(client.trigger("slack", "E"))
         clock.now += 5.0
-        assert not isinstance(await ending(client.trigger("slack", "E")), CircuitOpenError)
+        for _ in range(2):
+            got = await ending(client.trigger("slack", "E"))
+            assert isinstance(got, CircuitOpenError)
+            assert got.delivery is Delivery.NOT_SENT
+        assert server.ledger.requests == 2, "a trigger, and one read"
+        clock.now += 5.0
+        assert (await client.trigger("slack", "E")).delivery is Delivery.ACCEPTED
+
+
+async def test_a_read_that_is_answered_lets_one_trigger_go_first(server: MockRefold) -> None:
+    """Other machines may serve the triggers: the answer to the read does not close the circuit."""
+    clock = Clock()
+    breaker = CircuitBreaker(1, 5.0, clock=clock)
+    server.next(Fault.answer(503), Fault.answer(503))
+    server.next(Fault.answer(401), kind="read")
+    async with server.client(circuit_breaker=breaker, retry=None) as client:
+        await ending(client.trigger("slack", "E"))
+        clock.now += 5.0
+        assert (await ending(client.trigger("slack", "E"))).delivery is Delivery.AMBIGUOUS
+        assert breaker.state is CircuitState.OPEN
         assert isinstance(await ending(client.trigger("slack", "E")), CircuitOpenError)
-        assert server.ledger.requests == 2
+        assert server.ledger.requests == 3, "two triggers, and the read between them"
+
+
+async def test_a_call_cancelled_during_its_read_lets_another_probe_at_once(server: MockRefold) -> None:
+    clock = Clock()
+    breaker = CircuitBreaker(1, 5.0, clock=clock)
+    server.next(Fault.answer(503))
+    server.next(Fault.stall_head(), kind="read")
+    async with server.client(circuit_breaker=breaker, retry=None) as client:
+        await ending(client.trigger("slack", "E"))
+        clock.now += 5.0
+        call = asyncio.ensure_future(client.trigger("slack", "E"))
+        await asyncio.to_thread(server.ledger.wait_for, lambda ledger: ledger.requests == 2)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert breaker.seconds_to_probe() == 0
+        assert (await client.trigger("slack", "E")).delivery is Delivery.ACCEPTED
 
 
 async def test_a_call_that_was_never_sent_gives_its_probe_back(server: MockRefold) -> None:
@@ -97,13 +141,16 @@ async def test_rows_wait_until_the_circuit_closes_and_none_is_lost(backend: str)
             view = client.with_options(deadline=30.0)
             result = await view.trigger_many(rows, max_concurrency=4, circuit_breaker=breaker)
             assert breaker.is_closed
+        assert [r.method for r in transport.requests[:3]] == ["POST", "GET", "POST"]
         return [outcome.delivery for outcome in result], [at - began for at in transport.times]
 
     said, times = await asyncio.to_thread(run, backend, main)
     assert said == [Delivery.ACCEPTED] * 12
     assert transport.started[0] == 0
-    assert sorted(transport.started) == list(range(13))
-    assert times[:3] == [0.0, pytest.approx(600.0), pytest.approx(601.0)], "one probes, and the others wait for it"
+    assert sorted([*transport.started[:1], *transport.started[2:]]) == list(range(13))
+    assert times[:4] == [0.0, pytest.approx(600.0), pytest.approx(601.0), pytest.approx(602.0)], (
+        "one read, then one row, and the others wait for it"
+    )
 
 
 async def test_a_batch_that_waits_at_an_open_circuit_can_be_cancelled(server: MockRefold) -> None:
