@@ -8,7 +8,7 @@ COUNT ?= 400
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs interface dist test-dist chaos reconcile kill soak mutants bench bench-full format clean
+.PHONY: help demo test check docs interface dist test-dist chaos reconcile kill outbox-kill soak mutants bench bench-full format clean
 
 # --- Is there a Python that will do? Asked before anything else, so that the answer comes within a second. ---
 
@@ -81,6 +81,9 @@ reconcile: $(VENV)/.installed-dev  ## 10,000 tagged triggers over every fault, t
 
 kill: $(VENV)/.installed-dev  ## a batch killed at 20 random moments and resumed, checked against the mock's ledger
 	$(BIN)/python -m tests.campaigns.kill_resume --kills 20
+
+outbox-kill: $(VENV)/.installed-dev  ## an outbox whose processes are killed and frozen, checked against the mock's ledger
+	$(BIN)/python -m tests.campaigns.outbox_kill --events 1000 --kills 20
 
 mutants: $(VENV)/.installed-dev  ## 400 small changes of the code that decides, drawn with SEED=: which of them do the fast tests miss?
 	$(BIN)/python -m tools.mutants --count $(COUNT) --seed $(SEED)

@@ -21,6 +21,7 @@ from ._follow import follow
 from ._input import InputError
 from ._mock import mock_server
 from ._options import CACert, Verbose, trusted
+from ._outbox import outbox
 from ._payload import read_payload
 from ._reconcile import reconcile
 from ._words import in_options, with_cause
@@ -200,6 +201,7 @@ app.command(
 )(reconcile)
 app.add_typer(executions, name="executions")
 app.add_typer(events, name="events")
+app.add_typer(outbox, name="outbox")
 app.command("mock-server")(mock_server)
 app.command("bench")(bench)
 

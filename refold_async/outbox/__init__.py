@@ -5,7 +5,7 @@ from ._delivery import DeliveryClient, Pace, deliver
 from ._events import EventHeld, RelayEvent, RelayHook, RelayPaused, RelayResumed
 from ._outbox import SQLiteOutbox
 from ._relay import Relay, RelayStore
-from ._row import Change, Later, Row
+from ._row import Change, Later, Row, check_trigger
 from ._status import EventStatus, OutboxStats
 from ._store import DeliveryStore
 
@@ -28,5 +28,6 @@ __all__ = [
     "Row",
     "SQLiteOutbox",
     "State",
+    "check_trigger",
     "deliver",
 ]

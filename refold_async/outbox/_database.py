@@ -118,14 +118,15 @@ class Database:
                 f"the outbox {self.path} was made by a newer version of refold_async (its schema is {version}, and "
                 f"this one knows {VERSION}): upgrade this process"
             )
-        is_ours = version > 0 or connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+        has_our_id = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
         is_empty = not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
-        if not is_ours and not is_empty and not self._is_shared:
+        is_ours = has_our_id or is_empty
+        if not is_ours and version == 0 and not self._is_shared:
             raise OutboxFileError(
                 f"{self.path} is the database of another program: name another file; or, if it is your app's own and "
                 "events are to be put in its transactions, say shared=True"
             )
-        if not self._is_shared:
+        if is_ours and not self._is_shared:
             connection.execute("PRAGMA journal_mode = WAL")
         if version < VERSION:
             migrate(connection, sets_application_id=is_empty)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from .._types.errors import ConfigurationError, InvalidTriggerError, OutboxError
 from .._types.values import Receipt, Trigger
+from ..policies.fence import Sent
 from . import _rows, _settle
 from ._database import Database, Synchronous
 from ._delivery import DeliveryClient, Pace, deliver
@@ -147,6 +148,25 @@ class SQLiteOutbox:
         if chunk:
             await flush()
         return count
+
+    async def adopt(self, trigger: Trigger, *, key: str, sent: Sent | None = None) -> str:
+        """Keep an event that may have fired already, and hold it until somebody says whether it did.
+
+        :param trigger: what was sent.
+        :param key: names the event. A second time it does nothing.
+        :param sent: what is known of the attempts.
+        :returns: the key.
+        :raises InvalidTriggerError: as `put` does.
+        """
+        key, text, now = make_key(key, self._clock), encode_trigger(trigger), self._clock()
+        values = _rows.put_values(key, text, digest_of(text), trigger.ordering_key, now, now)
+
+        def job() -> None:
+            with self._database.transaction() as own:
+                _rows.adopt(own, values, sent)
+
+        await self._run(job)
+        return key
 
     async def _put_joined(self, execute: Execute, key: str, values: tuple[Value, ...]) -> None:
         files = [row[2] for row in await execute("PRAGMA database_list", ()) if row[1] == "main"]

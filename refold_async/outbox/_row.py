@@ -168,6 +168,14 @@ def encode_trigger(trigger: Trigger) -> str:
         ) from error
 
 
+def check_trigger(trigger: Trigger) -> None:
+    """Check that a trigger can be kept in an outbox.
+
+    :raises InvalidTriggerError: if it cannot.
+    """
+    encode_trigger(trigger)
+
+
 def digest_of(text: str) -> str:
     """Return what tells whether two triggers, as texts, are the same."""
     return hashlib.sha256(text.encode()).hexdigest()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from .._types.errors import InvalidTriggerError
-from ..policies.fence import State
+from ..policies.fence import Sent, State
 from ._row import COLUMNS, Change, Row, Value, changed, stamped
 from ._schema import BLOCKED, BY_KEY, DUE, HELD, INSERT
 from ._status import OutboxStats
@@ -58,6 +58,22 @@ def held(connection: sqlite3.Connection, now: float, limit: int) -> list[Row]:
 def put_values(key: str, text: str, digest: str, ordering_key: str | None, due: float, now: float) -> tuple[Value, ...]:
     """Return the values of `INSERT`."""
     return (key, text, digest, ordering_key, State.QUEUED.value, 0, due, now, now)
+
+
+def adopt(connection: sqlite3.Connection, values: tuple[Value, ...], sent: Sent | None) -> None:
+    """Put a row that may have fired, and hold it.
+
+    :raises InvalidTriggerError: for a key that is there with another trigger.
+    """
+    if not connection.execute(INSERT, values).rowcount:
+        kept = connection.execute("SELECT digest FROM refold_outbox WHERE key = ?", (values[0],)).fetchone()
+        check_same(str(values[0]), kept[0], str(values[2]))
+        return
+    connection.execute(
+        "UPDATE refold_outbox SET state = ?, attempt = 1, due = NULL, sent_key = ?, sent_place = ?, first_sent_at = ? "
+        "WHERE key = ?",
+        (State.AMBIGUOUS.value, *((None, None, None) if sent is None else (sent.key, sent.place, sent.at)), values[0]),
+    )
 
 
 def put_all(connection: sqlite3.Connection, values: Iterable[tuple[Value, ...]]) -> None:
