@@ -56,6 +56,25 @@ def decoded_body(evidence: Evidence, limit: int = MAX_DECODED_BYTES) -> bytes | 
     return None
 
 
+def parse_json(body: bytes) -> Any:
+    """Parse any JSON document.
+
+    :raises ValueError: for what is none.
+    :raises RecursionError: for one that is nested too deep.
+    """
+    try:
+        return json.loads(body)
+    except ValueError:  # `int` refuses thousands of digits, and one field that nobody needs is not to hide the others
+        return json.loads(body, parse_int=_to_number)
+
+
+def _to_number(digits: str) -> int | float:
+    try:
+        return int(digits)
+    except ValueError:
+        return float(digits)
+
+
 def parse_object(body: bytes | None) -> dict[str, Any] | None:
     """Parse a body that should be a JSON object; None where it is not."""
     if body is None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
 from .._api.plain import PlainRequest, Repeat
-from .._api.response import cure_of, decoded_body, parse_object, request_id_of
+from .._api.response import cure_of, decoded_body, parse_json, parse_object, request_id_of
 from .._types.errors import (
     APIError,
     DeadlineExceededError,
@@ -66,7 +65,7 @@ class PlainCall(Call):
         if not body:
             return body is not None and not self.plain.is_read
         try:
-            json.loads(body)
+            parse_json(body)
         except (ValueError, RecursionError):
             return False
         return True

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Unpack
 
 from .._api.plain import PlainRequest, Repeat
+from .._api.response import parse_json
 from .._core.plain import send_plain
 from .._core.settings import RequestOptions
 from .._types.errors import UnexpectedResponseError
@@ -52,23 +52,10 @@ class Channel:
 
 def parse(response: Response) -> Any:
     """Return the document in a response; None where there is none."""
-    if not response.raw:
-        return None
     try:
-        return json.loads(response.raw)
-    except (ValueError, RecursionError):
-        pass
-    try:  # `int` refuses thousands of digits, and one field that nobody asked for is not to hide the others
-        return json.loads(response.raw, parse_int=_to_number)
+        return parse_json(response.raw) if response.raw else None
     except (ValueError, RecursionError):
         return None
-
-
-def _to_number(digits: str) -> int | float:
-    try:
-        return int(digits)
-    except ValueError:
-        return float(digits)
 
 
 def to_object(response: Response, *, delivery: None) -> dict[str, Any]:

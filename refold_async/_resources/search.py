@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from .._api.request import TOKEN_PREFIX
 from .._core.settings import RequestOptions
-from .._types.errors import NotFoundError
+from .._types.errors import InvalidRequestError, NotFoundError
 from .channel import Channel
 from .execution import Execution, ExecutionDetail
 from .pager import Page, Pager
@@ -146,7 +146,7 @@ class Window:
             return None
         try:
             return await self._executions.get(execution.id, **self._options)
-        except (NotFoundError, OutOfRequestsError):
+        except (NotFoundError, InvalidRequestError, OutOfRequestsError):  # its id may be one that no path can hold
             return None
 
 

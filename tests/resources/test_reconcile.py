@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import pytest
 
 from refold_async import (
@@ -22,7 +23,8 @@ from refold_async import (
     Trigger,
 )
 from refold_async.testing import Dedupe, Dialect, Fault, MockRefold, RunPlan
-from tests.resources.support import mock
+from tests.fakes.transport import FakeTransport
+from tests.resources.support import mock, unpace
 
 SHOWN = RunPlan(shows_tag=True, tag_field="label")
 TAGGED = {"tag": True, "retry": None}
@@ -87,6 +89,35 @@ async def test_a_token_in_the_payload_is_found_in_the_nodes_when_asked() -> None
         found = await client.reconcile(error, details=True)
         assert found.fired
         assert found.requests == 2
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("listed", [".", "..", "", "a/b", "\ud800", "%2e%2e", 7, None])
+async def test_an_id_in_the_list_that_no_path_can_hold_hides_nothing(listed: Any) -> None:
+    documents = [{"_id": listed, "createdAt": datetime.now(UTC).isoformat()}]
+    transport = FakeTransport.answering(
+        httpx.ConnectError("away"), httpx.Response(500), httpx.Response(200, content=json.dumps({"docs": documents}))
+    )
+    options: dict[str, Any] = {
+        "tag": True,
+        "tag_field": "token",
+        "transport": transport,
+        "rate_limit": None,
+        "retry": None,
+    }
+    async with RefoldClient(api_key="k", linked_account_id="a", **options) as client:
+        with pytest.raises(RefoldError) as never_sent:
+            await client.trigger("slack", "E")
+        with pytest.raises(RefoldError) as caught:
+            await client.trigger("slack", "E")
+        assert caught.value.delivery is Delivery.AMBIGUOUS
+        [first, found] = await unpace(client).reconcile([never_sent.value, caught.value], details=True)
+        assert not first.fired
+        assert (found.state, len(found.candidates)) == (ReconciliationState.UNRESOLVED, 1)
+    targets = [request.url.raw_path.decode() for request in transport.requests[2:]]
+    assert {target.partition("?")[0].rpartition("/")[0] for target in targets} <= {
+        "/api/v2/public", "/api/v2/public/execution"
+    }  # fmt: skip
 
 
 @pytest.mark.asyncio
