@@ -93,8 +93,11 @@ def _redis_program() -> str | None:
 
 
 @contextmanager
-def redis_server(*options: str) -> Iterator[Server | None]:
-    """Run Redis or Valkey; None where there is none. With options it is always one of its own."""
+def redis_server(*options: str, settings_first: bool = False) -> Iterator[Server | None]:
+    """Run Redis or Valkey; None where there is none. With options it is always one of its own.
+
+    :param settings_first: the first option is the path of a file of settings, which has to stand first.
+    """
     url = os.environ.get("REFOLD_TEST_REDIS_URL")
     if url and not options:
         yield Server(url)
@@ -104,10 +107,11 @@ def redis_server(*options: str) -> Iterator[Server | None]:
         yield None
         return
     port = free_port()
+    first, options = (options[:1], options[1:]) if settings_first else ((), ("--save", "", *options))
     with tempfile.TemporaryDirectory(prefix="refold-redis-") as folder:
         server = Server(
             f"redis://127.0.0.1:{port}",
-            [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder, *options],
+            [program, *first, "--port", str(port), "--bind", "127.0.0.1", "--dir", folder, *options],
         )
         server.start()
         try:
