@@ -1,11 +1,44 @@
-"""The variable REFOLD_LOG, which turns the library's logging on without any code."""
+"""The library's logger, and the variable REFOLD_LOG, which turns it on without any code."""
 
 from __future__ import annotations
 
 import logging
+import sys
+import traceback
 import warnings
+from typing import Any
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING}
+
+
+class _Logger(logging.LoggerAdapter[logging.Logger]):
+    """Writes to the logger of the library, so that nothing that hangs on it can change what becomes of a call.
+
+    The handlers of the standard library keep their failures to themselves, but those of others, and every filter, are
+    code of the user's own: what they raise is printed, as `logging` does, and the call goes on. KeyboardInterrupt and
+    SystemExit pass.
+    """
+
+    def __init__(self) -> None:
+        logger = logging.getLogger("refold_async")
+        super().__init__(logger, {})
+        self.isEnabledFor = logger.isEnabledFor  # type: ignore[method-assign] # asked for each call: a frame less
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Write a record."""
+        if not self.isEnabledFor(level):
+            return
+        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1  # not this line, but who called
+        try:
+            self.logger.log(level, msg, *args, **kwargs)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # noqa: BLE001 - nothing is awaited here, so that a cancellation is their own
+            if logging.raiseExceptions and sys.stderr is not None:
+                traceback.print_exc()
+
+
+logger = _Logger()
 
 
 class _UntilConfigured(logging.StreamHandler):  # type: ignore[type-arg] # not generic at run time in 3.11

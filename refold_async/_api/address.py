@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 import os
 
 import httpx
 
+from .._logging import logger
 from .._types.errors import ConfigurationError
 from .constants import DEFAULT_BASE_URL
 
-logger = logging.getLogger("refold_async")
 _warned: set[str] = set()
 
 

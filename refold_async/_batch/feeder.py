@@ -9,7 +9,8 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
-from .._core.notify import logger
+from .._logging import logger
+from .._wire.loops import ends_program
 
 SOURCE_GRACE = 1.0
 """Seconds that a source which was told to stop has for its own clean-up, before that is cut off too."""
@@ -59,10 +60,12 @@ class Feeder:
         try:
             items = aiter(self._source)
             await self._pull(items)
-        except Exception as raised:  # noqa: BLE001 - the caller's own source, which may raise anything
-            error = raised
         except anyio.get_cancelled_exc_class() as cancelled:  # by `stop`; or the source's own, such as a task group's
             error = None if self._stopped else cancelled
+        except BaseException as raised:  # the caller's own source, which may raise anything
+            if ends_program(raised):
+                raise
+            error = raised
         try:
             if isinstance(items, AsyncGenerator):
                 await items.aclose()

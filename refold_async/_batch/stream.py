@@ -11,8 +11,8 @@ from typing import Literal, Self
 
 import anyio
 
-from .._core.notify import logger
 from .._core.sender import Sender
+from .._logging import logger
 from .._types.errors import ConfigurationError
 from .._types.results import BatchResult, Outcome
 from .options import BatchOptions, Source

@@ -11,14 +11,15 @@ import anyio
 import anyio.lowlevel
 
 from .._core.call import Call
-from .._core.notify import logger
 from .._core.sender import Sender
 from .._core.usercode import call_logged
+from .._logging import logger
 from .._types.errors import ClientClosedError, RefoldError
 from .._types.evidence import Cut
 from .._types.outcome import AcceptedOutcome
 from .._types.results import BatchInterruptedError, Outcome
 from .._types.values import Delivery, Trigger
+from .._wire.loops import ends_program
 from .crew import CANCELLED_GRACE, GRACE, Crew
 from .feeder import CHECKPOINT_EVERY, Feeder
 from .options import BatchOptions, Source, check_source
@@ -132,7 +133,9 @@ class Batch:
         if isinstance(self._items, Generator):
             try:
                 self._items.close()
-            except Exception:  # noqa: BLE001 - the caller's own source
+            except BaseException as error:  # the caller's own source
+                if ends_program(error):
+                    raise
                 logger.warning("the source of the batch raised while it was closed", exc_info=True)
 
     def _die(self, error: BaseException) -> None:
@@ -167,7 +170,9 @@ class Batch:
             if self._items is None:
                 self._items = iter(self._source)  # type: ignore[arg-type]  # the async ones have a feeder
             given = next(self._items, _END)
-        except Exception as error:  # noqa: BLE001 - the caller's own source; BatchInterruptedError has it as its cause
+        except BaseException as error:  # the caller's own source; BatchInterruptedError has it as its cause
+            if ends_program(error):  # a cancellation is its own: nothing is awaited here
+                raise
             self.source_error = error
             given = _END
         if given is _END:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
+import anyio.lowlevel
 import httpx
 
 from .._types.errors import CallbackError, RefoldError
@@ -15,12 +16,12 @@ from .._types.evidence import NOT_REACHED, Cut, Evidence
 from .._wire.connection import Connection
 from .._wire.flight import Flight
 from .._wire.httpx_wire import HttpxExchange
-from .._wire.loops import cancellations, is_cancellation
+from .._wire.loops import cancellations, ends_program, is_cancellation
 from ..limiters import Grant, PriorityRateLimiter
 from .call import Call, CallState
 from .settings import BeforeSend, Sending
 from .slots import FairSemaphore
-from .usercode import call_now, wait_for_result
+from .usercode import call_logged, call_now, wait_for_result
 
 if TYPE_CHECKING:
     from .._wire.pool import Pool
@@ -87,13 +88,12 @@ class Attempt:
         except httpx.HTTPError as error:  # of opening the connection, or of its write: nothing left
             evidence = Evidence(written=False, error=error)
             call.exchange = None
-        except Exception as error:  # noqa: BLE001 - a limiter of the caller's own
-            evidence = self._foreign_failure(error)
         except BaseException as error:
+            if ends_program(error) or isinstance(error, GeneratorExit):
+                raise
             # On asyncio a task that is being cancelled says so; a cancellation without that came from foreign code,
             # and so did one before anything was awaited.
-            is_ours = has_awaited and (task is None or task.cancelling() > cancelling)
-            if is_ours or not is_cancellation(error):
+            if is_cancellation(error) and has_awaited and (task is None or task.cancelling() > cancelling):
                 raise
             evidence = self._foreign_failure(error)
         finally:
@@ -112,6 +112,8 @@ class Attempt:
         with self._sender.life.scope_of(self._call) as scope:
             while waiting is not None:
                 await waiting
+                if scope.cut is not None:  # and code of the user's own has swallowed the cancellation
+                    return None, self._cut(scope.cut)
                 waiting = self._step()
             if self._pool is not None:
                 flight = self._launch()
@@ -218,6 +220,8 @@ class Attempt:
         call, clock = self._call, self._sender.life.clock
         call.pause_deadline(clock.now())
         deadline = None if call.deadline == math.inf else clock.to_monotonic(call.deadline)
+        if self._goes_first:  # a grant went stale: should each one do so, then others have their turn all the same
+            await anyio.lowlevel.checkpoint()
         self._take(await limiter.reserve(deadline=deadline, first=self._goes_first))
 
     def _take(self, grant: Grant) -> None:
@@ -232,7 +236,7 @@ class Attempt:
     def _drop_grant(self) -> None:
         grant, self._grant = self._grant, None
         if grant is not None:
-            grant.dropped()
+            call_logged("a grant's dropped()", grant.dropped)
 
     def _sending(self) -> Sending:
         call = self._call
@@ -267,7 +271,7 @@ class Attempt:
         flight.launch(connection, request, now)
         grant, self._grant = self._grant, None
         if grant is not None:
-            grant.sent()
+            call_logged("a grant's sent()", grant.sent)
         return flight
 
     async def _send_by_httpx(self) -> Evidence:
@@ -290,7 +294,7 @@ class Attempt:
         self._sender.mark_sent(self._call, self._sender.life.clock.now())
         grant, self._grant = self._grant, None
         if grant is not None:
-            grant.sent()
+            call_logged("a grant's sent()", grant.sent)
 
     def _give_back(self) -> None:
         if self._grant is not None:

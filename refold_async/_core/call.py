@@ -85,6 +85,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_process)
 
 
+def _shown(name: Any) -> str:
+    """Return the repr of a name. An object of the caller's own class is not asked for its own."""
+    kind = type(name)
+    return str.__repr__(name) if issubclass(kind, str) else f"<a {kind.__name__}>"
+
+
 class Call:
     """One call.
 
@@ -342,7 +348,7 @@ class Call:
     @property
     def words(self) -> str:
         """What the call is, in words."""
-        return f"event {self.event!r} for {self.slug!r}"
+        return f"event {_shown(self.event)} for {_shown(self.slug)}"
 
     def meaning(self, delivery: Delivery) -> str:
         """Return what a verdict means for it, in words."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import anyio
 
+from .._logging import logger
 from .._types.errors import CircuitOpenError
 from .._types.evidence import Cut, Evidence
 from ..policies.circuit import is_outage
@@ -16,8 +16,7 @@ from ..policies.circuit import is_outage
 if TYPE_CHECKING:
     from ..policies.circuit import CircuitBreaker, Probe
     from .call import Call
-
-logger = logging.getLogger("refold_async")
+    from .lifecycle import Lifecycle
 
 
 class Gate:
@@ -28,14 +27,23 @@ class Gate:
 
     A probe begins with a read, which costs nothing where the outage goes on: a trigger that times out is ambiguous.
     Only when that was answered, or could not be made, one call goes first: other machines may serve the triggers.
+    Calls of an event loop that was closed meanwhile are forgotten, and their probes are dropped.
 
     :param breaker: may be shared with other clients; their news is looked for every `probe_every` seconds.
+    :param life: tells when the client was bound to another loop.
     :param read: makes one read for a call, and returns whether it was answered, with whatever; None if it could not
         be made.
     """
 
-    def __init__(self, breaker: CircuitBreaker, read: Callable[[Call], Awaitable[bool | None]] | None = None) -> None:
+    def __init__(
+        self,
+        breaker: CircuitBreaker,
+        life: Lifecycle,
+        read: Callable[[Call], Awaitable[bool | None]] | None = None,
+    ) -> None:
         self._breaker = breaker
+        self._life = life
+        self._binding = life.bindings
         self._read = read
         self._probes: dict[Call, Probe] = {}
         self._news: anyio.Event | None = None
@@ -49,6 +57,7 @@ class Gate:
 
         :raises CircuitOpenError: if it is not, and the circuit is open.
         """
+        self._forget_closed_loops()
         while not self.lets(call):
             probe = self._breaker.begin_probe()
             if probe is not None and await self._is_answered(call, probe):
@@ -89,6 +98,7 @@ class Gate:
 
         :param is_refold: False for a success that is not Refold's.
         """
+        self._forget_closed_loops()
         breaker, probe = self._breaker, self._probes.pop(call, None)
         # Ended from here, it says nothing of Refold, unless the deadline passed while Refold was to answer.
         is_silent = not evidence.reached or (
@@ -108,6 +118,15 @@ class Gate:
             logger.warning("Refold cannot be reached: the circuit breaker opens, and calls wait or end at once")
         if probe is not None or breaker.is_closed:
             self._wake()
+
+    def _forget_closed_loops(self) -> None:
+        if self._binding == self._life.bindings:
+            return
+        self._binding = self._life.bindings
+        self._news = None
+        for probe in self._probes.values():
+            probe.dropped()
+        self._probes.clear()
 
     def __repr__(self) -> str:
         return f"<Gate of {self._breaker!r}, probes={len(self._probes)}>"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,11 +85,14 @@ class Lifecycle:
     :param max_connections: how many requests may be in flight; None for no limit.
     :ivar origin: the host, port and TLS name of Refold.
     :ivar calls: those under way.
+    :ivar bindings: how often it was bound to a loop.
     """
 
     def __init__(self, plan: SessionPlan, origin: Target, max_connections: int | None) -> None:
         self.plan = plan
         self.is_closed = False
+        self.bindings = 0
+        self._binding = threading.Lock()
         self.calls: set[Call] = set()
         self.slots: FairSemaphore | None = None
         self.clock: LoopClock
@@ -180,6 +184,10 @@ class Lifecycle:
         loop = _running_asyncio_loop() or running_loop()  # a frame less, where it is asyncio's
         if loop is self._bound and self._forks == _forks.count:
             return
+        with self._binding:  # of two threads that use it first at the same time, one is refused
+            self._bind_anew(loop)
+
+    def _bind_anew(self, loop: object) -> None:
         self._check_owner(loop)
         if self._bound is not None:
             if self.plan.is_foreign:
@@ -212,6 +220,7 @@ class Lifecycle:
 
     def _bind(self, loop: object) -> None:
         self._bound = loop
+        self.bindings += 1
         self._forks = _forks.count
         self._idle = None
         if self._lane is not None:
@@ -234,7 +243,7 @@ class Lifecycle:
                 yield scope
         finally:
             call.scope = None
-            if scope.was_cut and call.interrupted is None:
+            if scope.cut is not None and call.interrupted is None:
                 call.interrupted = scope.cut
 
     def proxy(self) -> str | None:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from .._logging import log_as_told
+from .._logging import log_as_told, logger
 from .._types.errors import ConfigurationError, RefoldError
 from .usercode import call_logged
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from ..policies.verdict import Verdict
     from .call import Call
 
-logger = logging.getLogger("refold_async")
-logger.addHandler(logging.NullHandler())  # errors are raised as well: silent until the application sets logging up
-log_as_told(logger, os.environ.get("REFOLD_LOG"))
+# Errors are raised as well: silent until the application sets logging up.
+logger.logger.addHandler(logging.NullHandler())
+log_as_told(logger.logger, os.environ.get("REFOLD_LOG"))
 
 _WHAT: dict[type, str] = {}
 """What a hook's call is called in the log, by the kind of the event. There are six."""

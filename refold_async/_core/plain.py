@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
 from .._api.plain import PlainRequest, Repeat
 from .._api.response import cure_of, decoded_body, parse_json, parse_object, request_id_of
+from .._logging import logger
 from .._types.errors import (
     APIError,
     DeadlineExceededError,
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from .settings import Settings, TimeoutTypes
     from .slots import FairSemaphore
 
-logger = logging.getLogger("refold_async")
 
 _BROKEN_OFF = Verdict(Delivery.AMBIGUOUS, FailureKind.NO_RESPONSE)
 _MEANINGS = {

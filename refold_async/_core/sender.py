@@ -15,11 +15,12 @@ import httpx
 from .._api.files import read_files
 from .._api.request import EncodedRequest, TriggerEncoder
 from .._api.response import parse_object
+from .._logging import logger
 from .._types.errors import CallbackError, InvalidTriggerError, RefoldError
 from .._types.evidence import NOT_REACHED, Cut, Evidence
 from .._types.values import Delivery, Receipt, Trigger
 from .._wire.flight import Flight
-from .._wire.loops import is_cancellation
+from .._wire.loops import ends_program
 from .._wire.observed import NEVER_SENT
 from ..policies.budget import RetryBudget
 from ..policies.verdict import ACCEPTED_VERDICT, Classifier, FailureKind, Verdict, judge
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from .settings import Settings
     from .slots import FairSemaphore
 
-logger = logging.getLogger("refold_async")
 
 MAX_UNCOUNTED_THROTTLES = 20
 """How often a patient call may be asked to slow down, without that counting as one of its attempts."""
@@ -99,7 +99,7 @@ class Sender:
         # What a call may need that cannot be done in the callback that frees its slot.
         self._needs_preparation = self.goes_in_steps or credential.rotates or settings.before_send is not None
         breaker = settings.circuit_breaker
-        self.gate = None if breaker is None else Gate(breaker, self._read_for)
+        self.gate = None if breaker is None else Gate(breaker, life, self._read_for)
         self._is_only_told = self._hooks is not None and breaker is None and not self.goes_in_steps
         # Whether anybody is to be told of each attempt, or it is judged in another way than a trigger's.
         self._is_watched = self._hooks is not None or breaker is not None or self.goes_in_steps
@@ -167,7 +167,7 @@ class Sender:
             raise
         except BaseException as error:  # an encoder, a mapping or a string of the caller's own class
             # Nothing is awaited here, so that a cancellation is their own.
-            if not isinstance(error, Exception) and not is_cancellation(error):
+            if ends_program(error):
                 raise
             raise CallbackError(f"encoding the trigger raised {type(error).__name__}; nothing was sent") from error
 
@@ -251,7 +251,9 @@ class Sender:
             call.parts = read_files(call.files)
         except RefoldError:
             raise
-        except Exception as error:  # a mapping or a path of the caller's own class
+        except BaseException as error:  # a mapping or a path of the caller's own class
+            if ends_program(error):
+                raise
             raise CallbackError(f"reading the files raised {type(error).__name__}; nothing was sent") from error
 
     async def _read_files(self, call: Call) -> None:
@@ -283,11 +285,17 @@ class Sender:
         :raises InvalidTriggerError: when too little of it is left.
         """
         first = call.first_sent_at
-        if not isinstance(first, datetime) or first.utcoffset() is None:
+        try:
+            since = None
+            if isinstance(first, datetime) and first.utcoffset() is not None:
+                since = (datetime.now(UTC) - first).total_seconds()
+        except Exception as error:  # a time zone of the caller's own class
+            raise CallbackError(f"first_sent_at raised {type(error).__name__}; nothing was sent") from error
+        if since is None:
             raise InvalidTriggerError(f"first_sent_at must be a datetime with a time zone, or None, not {first!r}")
         if self._window is None or call.request is None or call.request.key is None:
             return
-        left = self._window - (datetime.now(UTC) - first).total_seconds()
+        left = self._window - since
         if left <= 0:
             raise InvalidTriggerError(
                 "the idempotency window since first_sent_at has passed, so Refold may not drop a repeat any more; "
@@ -417,7 +425,7 @@ class Sender:
         connection = pool.take_idle(life.origin, now)
         if connection is None:
             return None
-        if self.limiter is not None and not self.limiter.try_take():
+        if self.limiter is not None and not _is_taken(self.limiter):
             pool.release(connection, reusable=True)
             return None
         if call.is_patient or self._window is not None:
@@ -585,6 +593,16 @@ class Sender:
 _NEVER = float("inf")
 
 
+def _is_taken(limiter: PriorityRateLimiter) -> bool:
+    """Take a slot of the limiter that is free now. One of the user's own that raises is asked again, in steps."""
+    try:
+        return limiter.try_take()
+    except BaseException as error:  # this may run in the callback of another call
+        if ends_program(error):
+            raise
+        return False
+
+
 def _guarded(classify: Classifier) -> Classifier:
     """Make a user's classifier safe: what it raises or returns amiss is logged, and the default holds."""
 
@@ -592,7 +610,8 @@ def _guarded(classify: Classifier) -> Classifier:
         override = call_logged("classify", classify, status, headers)
         if override is None or isinstance(override, Delivery):
             return override
-        logger.warning("classify returned %r, which is not a Delivery; the default holds", override)
+        kind = type(override).__name__
+        logger.warning("classify returned a %s, which is not a Delivery; the default holds", kind)
         return None
 
     return guarded

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import anyio
 
+from .._logging import logger
 from .._types.errors import ConfigurationError, RefoldError
 from .._wire.loops import running_loop
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ..client import RefoldClient
     from .tokens import SessionToken
 
-logger = logging.getLogger("refold_async")
 
 UNKNOWN_LIFETIME = 300.0
 """Seconds for which a token is used whose answer did not say how long it is good."""

@@ -12,6 +12,7 @@ from .._types.evidence import Cut, Evidence
 from . import httpx_internals
 from .limits import MAX_RESPONSE_BYTES
 from .loop_pool import was_written
+from .loops import as_exception, ends_program, is_cancellation
 from .observed import Observation
 
 _ENDED_BY_AUTH = "the auth flow of the session ended with another request than the trigger's"
@@ -90,9 +91,11 @@ class HttpxExchange:
             finally:
                 if response is not None:
                     await self._close(response)
-        except Exception as error:  # noqa: BLE001 - the one boundary: what is foreign becomes evidence
+        except BaseException as error:  # the one boundary: what is foreign becomes evidence
+            if is_cancellation(error) or ends_program(error) or isinstance(error, GeneratorExit):
+                raise
             httpx_internals.drop_frames_of_httpcore(error)
-            self._evidence = self._evidence or self._failed(error)
+            self._evidence = self._evidence or self._failed(as_exception(error))
         finally:
             self._scrub(http_request)
             if self._evidence is None or not self._evidence.complete or not self._is_released:
@@ -208,8 +211,10 @@ class HttpxExchange:
                 if len(body) > self._max_response_bytes:
                     del body[self._max_response_bytes :]
                     return last.evidence(body=bytes(body), earlier=self._earlier())
-        except Exception as error:  # noqa: BLE001 - the status was seen, and decides
-            return last.evidence(body=bytes(body), error=error, earlier=self._earlier())
+        except BaseException as error:  # the status was seen, and decides
+            if is_cancellation(error) or ends_program(error) or isinstance(error, GeneratorExit):
+                raise
+            return last.evidence(body=bytes(body), error=as_exception(error), earlier=self._earlier())
         return last.evidence(body=bytes(body), complete=True, earlier=self._earlier())
 
     # Leaving nothing behind.

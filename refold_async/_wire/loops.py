@@ -56,6 +56,26 @@ def is_cancellation(error: BaseException) -> bool:
     return trio is not None and isinstance(error, trio.Cancelled)
 
 
+def ends_program(error: BaseException) -> bool:
+    """Whether an exception is to end the program, and passes whatever it was raised in.
+
+    Python's own are KeyboardInterrupt and SystemExit, alone or in a group. Every other one, a class of the user's own
+    below BaseException among them, is a failure of the code that raised it.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup((KeyboardInterrupt, SystemExit)) is not None
+    return isinstance(error, KeyboardInterrupt | SystemExit)
+
+
+def as_exception(error: BaseException) -> Exception:
+    """Return an exception that can be the cause of an error: itself, or one that has it as its cause."""
+    if isinstance(error, Exception):
+        return error
+    wrapped = RuntimeError(f"{type(error).__name__} was raised")
+    wrapped.__cause__ = error
+    return wrapped
+
+
 def cancellations(task: asyncio.Task[Any] | None) -> int:
     """Return how many cancellations of a task have reached it; 0 without one.
 

@@ -58,6 +58,8 @@ class Observation:
     def responded(self, response: httpx.Response) -> None:
         """Keep the status: from here on it decides."""
         self.written = True
+        if not isinstance(response.status_code, int):  # a transport of the user's own can answer anything
+            raise httpx.RemoteProtocolError(f"the response's status is a {type(response.status_code).__name__}")
         self.status = response.status_code
         raw = getattr(response, "raw_headers", None)
         self.headers = response.headers.raw if raw is None else raw

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 import os
 import threading
 import time
@@ -13,6 +12,7 @@ from typing import Any, Literal, NoReturn
 
 import anyio
 
+from .._logging import logger
 from .._types.errors import ClientClosedError, ConfigurationError, PacingTimeoutError
 from .._types.values import RateLimit
 from ..policies.pacing import FRESH_FOR, LONGEST_PAUSE
@@ -20,8 +20,6 @@ from ..policies.shared_pacing import MOST_A_SECOND, Question, pause_of
 from ._link import ANSWER_WITHIN, PROBE_EVERY, Link, Ready, Store
 from ._protocol import Grant
 from ._queue import Waiter, WaitQueue, current_loop, is_closed
-
-logger = logging.getLogger("refold_async")
 
 OnOutage = Literal["local", "refuse"]
 """What a process does while the server of a shared limit does not answer."""

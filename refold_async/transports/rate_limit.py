@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import time
 
 import httpx
 
+from .._logging import logger
 from .._types.values import RateLimit
 from ..limiters import MemoryRateLimiter, RateLimiter, adapt
 from ..policies.retry_after import parse_retry_after
 from ._evidence import reports_written, send_observed
-
-logger = logging.getLogger("refold_async")
 
 
 class RateLimitTransport(httpx.AsyncBaseTransport):

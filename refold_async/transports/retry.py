@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -10,14 +9,13 @@ from collections.abc import Awaitable, Callable
 import anyio
 import httpx
 
+from .._logging import logger
 from .._types.evidence import Evidence
 from .._wire.observed import NEVER_SENT
 from ..policies.budget import RetryBudget
 from ..policies.retry import RetryPolicy
 from ..policies.verdict import Verdict, judge
 from ._evidence import reports_written, send_observed
-
-logger = logging.getLogger("refold_async")
 
 _IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 

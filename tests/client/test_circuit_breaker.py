@@ -192,7 +192,7 @@ async def test_what_counts_as_an_outage(server: MockRefold, evidence: Evidence, 
     breaker = CircuitBreaker(1, 5.0, clock=Clock())
     async with server.client() as client:
         call = client._sender.new_call(Trigger("slack", "E"))
-        Gate(breaker).tell(call, evidence, is_refold=True)
+        Gate(breaker, client._sender.life).tell(call, evidence, is_refold=True)
     assert (breaker.state is CircuitState.OPEN) == is_open
 
 
