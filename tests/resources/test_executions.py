@@ -348,3 +348,47 @@ async def test_a_wait_that_is_cancelled_leaves_no_task_and_no_call() -> None:
         assert all(wait.cancelled() for wait in waits)
         assert asyncio.all_tasks() == before
         assert not client._sender.life.calls
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "fault", [Fault.throttle("0"), Fault.html_502(), Fault.close_after_firing()], ids=lambda fault: fault.name
+)
+async def test_a_list_that_is_throttled_or_broken_in_between_misses_nothing_while_it_grows(fault: Fault) -> None:
+    async with mock(runs=RunPlan(grows=2), dialect=Dialect(max_page_size=7)) as (server, client):
+        for _ in range(40):
+            server.runs.add(account=server.linked_account_id)
+        at_first = {each.id for each in server.runs.all()}
+        server.plan(lambda entry: fault if len(server.ledger.entries) % 2 else None, kind="read")
+        found = [execution.id async for execution in client.executions.list()]
+        assert len(found) == len(set(found))
+        assert at_first <= set(found)
+        assert server.ledger.requests > 10
+
+
+@pytest.mark.asyncio
+async def test_a_reading_that_is_cancelled_or_left_early_leaves_nothing() -> None:
+    async with mock() as (server, client):
+        for _ in range(100):
+            server.runs.add(account=server.linked_account_id)
+        before = asyncio.all_tasks()
+        async for _ in client.executions.list(page_size=10):
+            break
+        assert server.ledger.requests == 1
+        server.plan(
+            lambda entry: Fault.stall_head(fires=False) if len(server.ledger.entries) > 2 else None, kind="read"
+        )
+
+        async def read() -> None:
+            async for _ in client.executions.list(page_size=10):
+                pass
+
+        task = asyncio.ensure_future(read())
+        await until(lambda: server.ledger.requests >= 3)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert asyncio.all_tasks() == before
+        assert not client._sender.life.calls
+        server.plan(lambda entry: None, kind="read")
+        assert len(await client.executions.list().collect()) == 100

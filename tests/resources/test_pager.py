@@ -151,3 +151,30 @@ def test_a_page_without_a_list_in_it_is_empty(docs: Any) -> None:
         return {"docs": docs, "hasNextPage": True}
 
     assert run(Pager(fetch, lambda document: document, str).collect()) == []
+
+
+@given(
+    pages=st.lists(st.lists(st.integers(0, 9) | st.none(), max_size=5), min_size=1, max_size=12),
+    envelope=st.fixed_dictionaries(
+        {},
+        optional={
+            "hasNextPage": st.booleans() | st.none() | st.text(),
+            "totalPages": st.integers(-2, 30) | st.just(10**400) | st.floats() | st.none(),
+            "totalDocs": st.integers(-2, 30) | st.floats() | st.text(),
+        },
+    ),
+)
+def test_whatever_pages_repeat_shrink_or_claim_no_item_comes_twice_and_reading_ends(
+    pages: list[list[int | None]], envelope: dict[str, Any]
+) -> None:
+    requests: list[int] = []
+
+    async def fetch(number: int) -> Mapping[str, Any]:
+        requests.append(number)
+        assert len(requests) <= 50, "it does not end"
+        return {"docs": [{"n": n} for n in pages[(number - 1) % len(pages)]], **envelope}
+
+    found = run(Pager(fetch, lambda document: document["n"], str).collect())
+    assert len(found) == len(set(found))
+    assert requests == list(range(1, len(requests) + 1))
+    assert set(found) <= {n for page in pages for n in page}
