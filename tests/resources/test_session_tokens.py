@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import pickle
 import traceback
@@ -241,3 +242,34 @@ async def test_a_margin_that_makes_no_sense_is_refused(server: MockRefold, secon
 def test_a_source_does_not_pickle(server: MockRefold) -> None:
     with pytest.raises(TypeError, match="does not pickle"):
         pickle.dumps(SessionTokenSource(server.client(), "acct_1"))
+
+
+@pytest.mark.asyncio
+async def test_a_token_is_in_no_log_repr_or_pickle_on_its_way(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    secrets = ("header.one.SIGN", "header.two.SIGN")
+
+    def answer(request: Any) -> bytes:
+        if b"/session-token" in request.target:
+            return answer_of(DOCUMENTED)
+        body = b'{"message": "header.one.SIGN is not valid", "error": "header.one.SIGN"}'
+        return b"HTTP/1.1 401 No\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+    async with serving(answering(answer)) as server:
+        async with RefoldClient(api_key="sk_test_1", base_url=server.url, proxy=None, retry=QUICK) as client:
+            source = SessionTokenSource(unpace(client), "acct_1")
+            made = await client.session_tokens.create("acct_1")
+            async with RefoldClient(session_token=source, base_url=server.url, proxy=None, retry=QUICK) as own:
+                with pytest.raises(AuthenticationError) as fired:
+                    await own.trigger("slack", "E")
+                with pytest.raises(AuthenticationError) as read:
+                    await unpace(own).executions.list().first()
+    shown = [caplog.text, repr(made), str(made), repr(source), repr(vars(source)), repr(client), repr(own)]
+    for error in (fired.value, read.value):
+        shown += [repr(error), str(error), error.body, repr(error.to_dict()), repr(pickle.dumps(error))]
+    assert not [text for text in shown for secret in secrets if secret in text]
+    for hidden in (made, source):
+        for through in (pickle.dumps, copy.copy, copy.deepcopy):
+            with pytest.raises(TypeError, match="does not pickle"):
+                through(hidden)
+    assert "SIGN" not in repr(ExceptionGroup("x", [fired.value])) + "".join(traceback.format_exception(fired.value))
