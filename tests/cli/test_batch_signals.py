@@ -87,7 +87,7 @@ def test_ctrl_c_twice_leaves_at_once_with_a_journal_that_can_be_used(tmp_path: P
             started = time.monotonic()
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=20)
-            assert time.monotonic() - started < 2, "it waited for the grace"
+            assert time.monotonic() - started < 4, "it waited for the grace of five seconds"
         assert process.returncode == 130
         assert f"Left at once: rows that were on the wire may have fired. {journal} has what is known." in err
         server.plan(None)
@@ -178,19 +178,18 @@ def test_a_file_of_a_million_lines_starts_at_once_and_stays_on_disk(server: Mock
     large = tmp_path / "large.jsonl"
     large.write_bytes(small.read_bytes() * 1000)
 
-    def first_request(rows: Path) -> tuple[float, int]:
-        """Give the seconds to the hundredth request, and the kilobytes that are held then."""
+    def first_request(rows: Path) -> tuple[int, int]:
+        """Return the bytes that were read up to the hundredth request, and the kilobytes that are held then."""
         server.ledger.clear()
-        started = time.monotonic()
         with running(server, rows, "--rate", "1000", "--journal", tmp_path / f"{rows.stem}.journal") as process:
             arrived(server, 100)
-            seconds = time.monotonic() - started
-            status = Path(f"/proc/{process.pid}/status")
+            counted, status = Path(f"/proc/{process.pid}/io"), Path(f"/proc/{process.pid}/status")
+            read = counted.read_text().partition("rchar:")[2].split()[0] if counted.exists() else "0"
             held = status.read_text().partition("VmRSS:")[2].split()[0] if status.exists() else "0"
             process.kill()
-        return seconds, int(held)
+        return int(read), int(held)
 
-    seconds, held = first_request(small)
-    seconds_large, held_large = first_request(large)
-    assert seconds_large < seconds + 1.0
+    read, held = first_request(small)
+    read_large, held_large = first_request(large)
+    assert read_large < read + large.stat().st_size / 10
     assert held_large < held + 15_000
