@@ -75,7 +75,7 @@ class Attempt:
         flight: Flight | None = None
         try:
             waiting = self._step()
-            if waiting is None and self._pool is not None:  # all was at hand: there is nothing to be cut short
+            if waiting is None and self._pool is not None and call.interrupted is None:  # all was at hand
                 flight = self._launch()
             else:
                 has_awaited = True
@@ -115,7 +115,10 @@ class Attempt:
                 if scope.cut is not None:  # and code of the user's own has swallowed the cancellation
                     return None, self._cut(scope.cut)
                 waiting = self._step()
-            if self._pool is not None:
+            cut = scope.cut
+            if cut is not None:  # while code of the caller's own ran, or held a cancellation back
+                evidence = self._cut(cut)
+            elif self._pool is not None:
                 flight = self._launch()
             else:
                 evidence = await self._send_by_httpx()
@@ -167,9 +170,11 @@ class Attempt:
                 if result is not None and inspect.isawaitable(result):
                     return wait_for_result("before_send", result)
             if self._is_in_hand():
-                if self._waited > 0 and sender.settings.hooks:
-                    sender.settings.hooks.rate_limit_waited(call, self._waited)
+                self._tell_waited()
                 return None
+            if limiter is not None and self._grant is None:
+                # Once around the event loop: a limiter whose grants are never fresh must not stop deadlines.
+                return anyio.lowlevel.checkpoint()
 
     def _take_in_hand(self, limiter: PriorityRateLimiter | None) -> Coroutine[Any, Any, None] | None:
         """Take a grant and a connection. Returns what has to be awaited for one; None if both are in hand."""
@@ -184,6 +189,11 @@ class Attempt:
                 self._drop_grant()
                 return self._open(self._pool)
         return None
+
+    def _tell_waited(self) -> None:
+        hooks = self._sender.settings.hooks
+        if self._waited > 0 and hooks:
+            hooks.rate_limit_waited(self._call, self._waited)
 
     def _is_in_hand(self) -> bool:
         """Look whether grant and connection are still good, now that everybody was told; drop what is not."""
@@ -225,9 +235,9 @@ class Attempt:
         self._take(await limiter.reserve(deadline=deadline, first=self._goes_first))
 
     def _take(self, grant: Grant) -> None:
+        self._waited += grant.waited  # before it is held: what is no grant cannot be given back
         self._goes_first = True  # from now on: this one had its turn
         self._grant = grant
-        self._waited += grant.waited
         self._call.resume_deadline(self._sender.life.clock.now())
 
     async def _open(self, pool: Pool) -> None:
@@ -236,7 +246,8 @@ class Attempt:
     def _drop_grant(self) -> None:
         grant, self._grant = self._grant, None
         if grant is not None:
-            call_logged("a grant's dropped()", grant.dropped)
+            told: Any = getattr(grant, "dropped", None)
+            call_logged("the grant's dropped()", told)
 
     def _sending(self) -> Sending:
         call = self._call
@@ -263,16 +274,26 @@ class Attempt:
         assert connection is not None and pool is not None  # noqa: PT018 - both narrow a type
         assert request is not None and timer is not None  # noqa: PT018
         now = sender.life.clock.now()
+        before = call.first_sent
         sender.mark_sent(call, now)
         flight = Flight(asyncio.Future(loop=pool.loop), timer, call.timeout, call.deadline, call)
         self._connection = None
         call.exchange = flight
         call.move(_ON_WIRE)
-        flight.launch(connection, request, now)
+        try:
+            flight.launch(connection, request, now)
+        except httpx.WriteError:
+            call.first_sent = before
+            raise
+        self._tell_sent()
+        return flight
+
+    def _tell_sent(self) -> None:
+        """Tell the limiter that the grant is used. A limiter that fails now changes nothing: the request is out."""
         grant, self._grant = self._grant, None
         if grant is not None:
-            call_logged("a grant's sent()", grant.sent)
-        return flight
+            told: Any = getattr(grant, "sent", None)
+            call_logged("the grant's sent()", told)
 
     async def _send_by_httpx(self) -> Evidence:
         sender, call = self._sender, self._call
@@ -292,9 +313,7 @@ class Attempt:
 
     def _before_write(self) -> None:
         self._sender.mark_sent(self._call, self._sender.life.clock.now())
-        grant, self._grant = self._grant, None
-        if grant is not None:
-            call_logged("a grant's sent()", grant.sent)
+        self._tell_sent()
 
     def _give_back(self) -> None:
         if self._grant is not None:

@@ -357,7 +357,7 @@ class Sender:
         call.is_judged = True
         call.tried = 1
         call.verdicts = [ACCEPTED_VERDICT]
-        if logger.isEnabledFor(logging.DEBUG):
+        if self._hooks is None and logger.isEnabledFor(logging.DEBUG):  # where there are hooks, the loop reports
             self._report(call, evidence, ACCEPTED_VERDICT, 0.0)
         return True
 
@@ -412,9 +412,15 @@ class Sender:
         """Send a call that has just been handed a slot, or wake it to prepare what cannot be done here."""
         future = call.future
         assert future is not None
-        pool = self.life.own_pool()
-        if pool is None or self._launch(call, pool, future) is None:
-            future.set_result(None)
+        try:
+            pool = self.life.own_pool()
+            if pool is None or self._launch(call, pool, future) is None:
+                future.set_result(None)
+        except BaseException as error:  # in the callback of another call's, which it must not end
+            if not future.done():
+                future.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
 
     def _launch(self, call: Call, pool: Pool, future: asyncio.Future[Any] | None) -> Flight | None:
         """Write the request of a call that holds a slot, if a grant and a connection are at hand."""
@@ -428,6 +434,7 @@ class Sender:
         if self.limiter is not None and not _is_taken(self.limiter):
             pool.release(connection, reusable=True)
             return None
+        before = call.first_sent
         if call.is_patient or self._window is not None:
             self.mark_sent(call, now)
         elif call.first_sent is None:  # the same, for most calls
@@ -442,6 +449,7 @@ class Sender:
         except httpx.WriteError:  # it had just been closed; nothing was written
             call.exchange = None
             call.state = _PREPARING
+            call.first_sent = before
             return None
         return flight
 
@@ -537,9 +545,9 @@ class Sender:
             import anyio
 
             sleep = anyio.sleep
-        with self.life.scope_of(call):
+        with self.life.scope_of(call) as scope:
             await sleep(delay)
-        return call.interrupted is None
+        return call.interrupted is None and scope.cut is None
 
     def _limiters(self) -> list[PriorityRateLimiter]:
         """Return the limiters that a 429 is told to."""
@@ -596,7 +604,7 @@ _NEVER = float("inf")
 def _is_taken(limiter: PriorityRateLimiter) -> bool:
     """Take a slot of the limiter that is free now. One of the user's own that raises is asked again, in steps."""
     try:
-        return limiter.try_take()
+        return limiter.try_take() is True
     except BaseException as error:  # this may run in the callback of another call
         if ends_program(error):
             raise

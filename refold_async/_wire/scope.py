@@ -11,7 +11,7 @@ import anyio
 
 from .._types.evidence import Cut
 from .loops import cancellations
-from .timer import LoopTimer
+from .timer import NO_CONTEXT, LoopTimer
 
 
 class CallScope(Protocol):
@@ -43,10 +43,12 @@ class CallScope(Protocol):
 class TaskScope:
     """What `anyio.CancelScope` does, at a fifth of the cost: on asyncio, without nesting or shields.
 
-    A cancellation from outside passes as it came, also when it comes together with ours.
+    A cancellation from outside passes as it came, also when it comes together with ours. Only a task that waits is
+    cancelled: up to Python 3.12 one that runs would keep the cancellation after it has left the block, and end at some
+    later await of its own. Whoever runs in the block and awaits nothing has to look at `cut`.
     """
 
-    __slots__ = ("_before", "_task", "_timer", "cut", "until", "was_cut")
+    __slots__ = ("_before", "_is_cancelled", "_task", "_timer", "cut", "until", "was_cut")
 
     def __init__(self, timer: LoopTimer) -> None:
         self._timer = timer
@@ -55,6 +57,7 @@ class TaskScope:
         self.until = math.inf
         self.cut: Cut | None = None
         self.was_cut = False
+        self._is_cancelled = False
 
     def end_at(self, until: float) -> None:
         """End the block at that loop time; inf for never."""
@@ -71,8 +74,21 @@ class TaskScope:
         if self.cut is None:
             self.cut = cut
             self.until = math.inf
-            if self._task is not None:
-                self._task.cancel()
+            self._cancel()
+
+    def _cancel(self) -> None:
+        task = self._task
+        if task is None or self._is_cancelled:
+            return
+        if getattr(task, "_fut_waiter", None) is None:  # it runs, or will in this turn
+            self._timer.loop.call_soon(self._cancel_waiting, context=NO_CONTEXT)
+        else:
+            self._cancel_waiting()
+
+    def _cancel_waiting(self) -> None:
+        if self._task is not None and not self._is_cancelled:
+            self._is_cancelled = True
+            self._task.cancel()
 
     def __enter__(self) -> Self:
         task = self._task = asyncio.current_task()
@@ -82,7 +98,7 @@ class TaskScope:
         if self.until != math.inf:
             self._timer.note(self.until)
         if self.cut is not None:
-            task.cancel()
+            self._cancel()
         return self
 
     def __exit__(
@@ -90,7 +106,7 @@ class TaskScope:
     ) -> bool:
         task, self._task = self._task, None
         self._timer.timed.discard(self)
-        if self.cut is not None and task is not None:
+        if self._is_cancelled and task is not None:
             self.was_cut = task.uncancel() <= self._before and isinstance(error, asyncio.CancelledError)
         return self.was_cut
 

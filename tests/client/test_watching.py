@@ -17,7 +17,7 @@ from refold_async.hooks import (
     RetryScheduled,
 )
 from refold_async.testing import Fault, MockRefold
-from tests.support import QUICK
+from tests.support import QUICK, ending
 
 pytestmark = pytest.mark.asyncio
 
@@ -129,3 +129,19 @@ async def test_an_accepted_attempt_that_no_hook_watches_is_logged_at_debug(
         await client.trigger("slack", "E")
     [line] = [record.getMessage() for record in caplog.records if "attempt 1" in record.getMessage()]
     assert "accepted" in line
+
+
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.WARNING])
+@pytest.mark.parametrize("status", [200, 404])
+async def test_a_hook_is_told_of_each_attempt_once_whatever_is_logged(
+    server: MockRefold, caplog: pytest.LogCaptureFixture, level: int, status: int
+) -> None:
+    told: list[HookEvent] = []
+    caplog.set_level(level, logger="refold_async")
+    server.plan(lambda entry: Fault.answer(status) if status != 200 else None)
+    async with server.client(hooks=[told.append]) as client:
+        for _ in range(2):
+            await ending(client.trigger("pipedrive", "Deal Created"))
+    assert [type(event) for event in told] == [AttemptStarted, AttemptFinished, CallFinished] * 2
+    lines = [record.getMessage() for record in caplog.records if record.levelno == logging.DEBUG]
+    assert len(lines) == (2 if level == logging.DEBUG else 0)

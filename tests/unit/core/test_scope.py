@@ -166,3 +166,33 @@ async def test_a_deadline_can_be_put_off() -> None:
     with scope:
         await asyncio.sleep(0.03)
     assert not scope.was_cut
+
+
+async def test_a_block_that_is_ended_while_it_runs_and_awaits_nothing_leaves_no_cancellation_behind() -> None:
+    """Up to Python 3.12 `uncancel` does not take back a cancellation that was not thrown yet."""
+
+    async def run(*, before: bool) -> TaskScope:
+        scope = TaskScope(new_watch())
+        if before:
+            scope.end(Cut.CLOSED)
+        with scope:
+            scope.end(Cut.CLOSED)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return scope
+
+    for before in (False, True):
+        scope = await asyncio.ensure_future(run(before=before))
+        assert (scope.cut, scope.was_cut) == (Cut.CLOSED, False)
+
+
+async def test_a_block_that_is_ended_while_it_runs_ends_at_its_next_await() -> None:
+    scope = TaskScope(new_watch())
+    with scope:
+        scope.end(Cut.CLOSED)
+        await for_ever()
+    assert scope.was_cut
+    await asyncio.sleep(0)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
