@@ -129,7 +129,7 @@ class Database:
         if is_ours and not self._is_shared:
             connection.execute("PRAGMA journal_mode = WAL")
         if version < VERSION:
-            migrate(connection, sets_application_id=is_empty)
+            migrate(connection, sets_application_id=is_empty and not self._is_shared)
         # A file that may only be read says so at its first write: ask now.
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")

@@ -76,6 +76,8 @@ class SQLiteOutbox:
     async def put(self, trigger: Trigger, *, connection: Any = None, key: str | None = None, delay: float = 0.0) -> str:
         """Keep an event until it was sent. It is durable when this returns; with `connection=`, when that commits.
 
+        If it is cancelled, or raises an `OutboxWriteError`, put the event again with the same key.
+
         :param trigger: what to send; without files.
         :param connection: a connection or session of yours on the same file, in a transaction that this becomes a
             part of: of sqlite3, aiosqlite or SQLAlchemy, sync or async.

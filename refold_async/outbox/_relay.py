@@ -22,7 +22,7 @@ from ._delivery import Pace, deliver_row
 from ._events import EventHeld, RelayEvent, RelayHook, RelayPaused, RelayResumed
 from ._pause import Pause, PauseState
 from ._row import Row
-from ._status import status_of
+from ._status import EventStatus, status_of
 from ._store import DeliveryStore
 
 if TYPE_CHECKING:
@@ -52,6 +52,9 @@ class RelayStore(DeliveryStore, Protocol):
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call this after each write of this process, on whatever thread. Returns what ends that."""
+
+    async def held(self, *, limit: int = 1000) -> list[EventStatus]:
+        """Return the events that wait for somebody, the oldest first."""
 
     async def prune(self, older_than: float) -> int:
         """Delete what ended a while ago."""
@@ -146,6 +149,7 @@ class Relay:
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._prune)
+                await self._tell_held_before()
                 await self._dispatch(group)
         finally:
             self.is_active = False
@@ -242,6 +246,18 @@ class Relay:
             logger.warning("the relay goes on after %.0f s", seconds)
             self._resting.clear()
             self._tell(RelayResumed(seconds))
+
+    async def _tell_held_before(self) -> None:
+        """Tell of what is held already: whoever held it may have died before it could tell."""
+        try:
+            found = await self._store.held()
+        except OutboxError as error:
+            logger.warning("the relay cannot read which events are held: %s", error)
+            return
+        if found:
+            logger.error("%d events may have fired, and are held: `refold-async outbox held` lists them", len(found))
+        for status in found:
+            self._tell(EventHeld(status))
 
     async def _tell_held(self, key: str) -> None:
         try:

@@ -12,6 +12,7 @@ from attrs import define, evolve, field
 
 from refold_async import Idempotency, Receipt, Sending, Trigger
 from refold_async.outbox._row import Change, Row, changed, digest_of, encode_trigger
+from refold_async.outbox._status import EventStatus, status_of
 from refold_async.policies.fence import State
 
 
@@ -71,6 +72,9 @@ class MemoryStore:
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         self.listeners.append(listener)
         return lambda: self.listeners.remove(listener)
+
+    async def held(self, *, limit: int = 1000) -> list[EventStatus]:
+        return [status_of(row) for row in self.rows.values() if row.is_held][:limit]
 
     async def prune(self, older_than: float) -> int:
         return 0

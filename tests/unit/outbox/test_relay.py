@@ -227,6 +227,23 @@ def test_what_a_dead_sender_left_is_told_of_as_held(tmp_path: Path) -> None:
     run("asyncio", main)
 
 
+def test_a_relay_that_begins_tells_of_what_is_held_already(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        world = World(tmp_path)
+        world.put("a", "b")
+        world.service = lambda event: DOUBT
+        async with world.relay():
+            await anyio.sleep(1)
+        world.told.clear()
+        async with world.relay():
+            await anyio.sleep(1)
+        assert [each.status.key for each in world.told] == ["a", "b"]
+
+    with caplog.at_level(logging.ERROR, "refold_async"):
+        run("asyncio", main)
+    assert any("2 events may have fired" in record.message for record in caplog.records)
+
+
 def test_what_is_under_way_when_the_block_ends_may_finish(tmp_path: Path) -> None:
     async def main() -> None:
         world = World(tmp_path, seconds_per_call=3.0)

@@ -377,6 +377,18 @@ async def test_a_transaction_makes_the_table_in_the_apps_own_file(path: Path) ->
         assert (await outbox.status("k")).state is State.QUEUED
 
 
+async def test_a_file_that_is_shared_with_an_app_keeps_its_own_settings(path: Path) -> None:
+    async with box(path, shared=True) as outbox:
+        await outbox.put(TRIGGER)
+    async with box(path) as outbox:  # such as by the command line, which does not know that it is shared
+        assert (await outbox.stats()).queued == 1
+    app = sqlite3.connect(path)
+    assert app.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    assert app.execute("PRAGMA application_id").fetchone() == (0,)
+    assert app.execute("PRAGMA user_version").fetchone() == (0,)
+    app.close()
+
+
 async def test_a_connection_to_another_file_is_refused(path: Path, tmp_path: Path) -> None:
     app = sqlite3.connect(tmp_path / "other.db")
     app.execute("BEGIN")
