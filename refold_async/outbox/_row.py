@@ -155,17 +155,42 @@ def encode_trigger(trigger: Trigger) -> str:
         value = getattr(trigger, name)
         if value is not None and not isinstance(value, str):
             raise InvalidTriggerError(f"{name} must be a text or None, not {type(value).__name__}", trigger=trigger)
+        if value is not None and ("\0" in value or not _is_unicode(value)):
+            raise InvalidTriggerError(f"{name} has characters that no database keeps", trigger=trigger)
     if trigger.first_sent_at is not None:
         raise InvalidTriggerError(
             "first_sent_at is set: this event may have fired, and an outbox takes what was not sent yet",
             trigger=trigger,
         )
     try:
+        _check_names(trigger.payload)
         return json.dumps(trigger.to_dict(), allow_nan=False, separators=(",", ":"), sort_keys=True)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidTriggerError(
             f"an outbox keeps the payload as JSON, and this one is none: {error}", trigger=trigger
         ) from error
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    return True
+
+
+def _check_names(value: object) -> None:
+    """Check that all names of fields are texts: JSON would turn others into texts, and two of them into one."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if not isinstance(name, str):
+                raise TypeError(f"the name of a field must be a text, not {type(name).__name__}")
+            if not isinstance(inner, str | int | float):
+                _check_names(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            if not isinstance(inner, str | int | float):
+                _check_names(inner)
 
 
 def check_trigger(trigger: Trigger) -> None:

@@ -311,6 +311,9 @@ async def test_a_key_that_nobody_put_is_named() -> None:
         (Trigger("crm", "E", {"a": object()}), "as JSON"),
         (Trigger("crm", "E", {"a": float("nan")}), "as JSON"),
         (Trigger("", "E"), "slug"),
+        (Trigger("crm", "E", {"a": [{1: "b"}]}), "name of a field"),
+        (Trigger("crm", "E", ordering_key="\ud800"), "no database keeps"),
+        (Trigger("crm", "E", instance_tag="a\0b"), "no database keeps"),
         (Trigger("crm", "E", ordering_key=3), "ordering_key"),  # type: ignore[arg-type]
         ("crm", "takes a Trigger"),
     ],
