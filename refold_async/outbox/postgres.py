@@ -7,11 +7,12 @@ from collections.abc import AsyncIterable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
-from .._types.errors import InvalidTriggerError, OutboxFileError
+from .._types.errors import InvalidTriggerError, OutboxFileError, RetryLater
 from .._types.values import Receipt, Trigger
+from ..policies.fence import State
 from . import _pg_schema as sql
 from . import _settle
-from ._delivery import DeliveryClient, Pace, deliver
+from ._delivery import DeliveryClient, Pace, deliver_row
 from ._join import Execute
 from ._outbox import make_key
 from ._pg_join import join, on_psycopg
@@ -23,6 +24,9 @@ from ._status import EventStatus, OutboxStats, status_of
 
 _CHUNK: Final = 5000
 """Rows of one transaction of `put_many`, and of one step of `prune`."""
+
+_BEHIND: Final = 5.0
+"""Seconds after which to look again whether the event before it was settled."""
 
 _LONGEST_ORDERING_KEY: Final = 500
 """Characters, so that the index takes it."""
@@ -188,9 +192,19 @@ class PostgresStore:
     async def deliver(self, key: str, client: DeliveryClient, *, pace: Pace | None = None) -> Receipt:
         """Send one event now, unless it is known what became of it: what your engine's task calls.
 
+        :raises RetryLater: also while an earlier event of its ordering key is not settled.
         :raises RefoldError: as `deliver` of this package does.
         """
-        return await deliver(self, client, key, pace=pace)
+        row = await _settle.existing(self, key)
+        if await self.is_behind(row):
+            raise RetryLater("an earlier event of its ordering key is not settled", delay=_BEHIND)
+        return await deliver_row(self, client, row, pace=pace)
+
+    async def is_behind(self, row: Row) -> bool:
+        """Tell whether an event waits for an earlier one of its ordering key that neither fired nor was rejected."""
+        if row.ordering_key is None or row.state is not State.QUEUED:
+            return False
+        return bool((await self._execute(sql.IS_BEHIND, (row.ordering_key, row.seq)))[0][0])
 
     @property
     def keeps_payloads(self) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
@@ -35,6 +34,7 @@ from refold_async.outbox.postgres import PostgresStore, schema_sql
 from tests.fakes.outbox import ScriptedClient
 
 from .servers import Server, free_port, needed, postgres_server
+from .stacks import STACKS, sqlalchemy_url
 
 pytestmark = pytest.mark.asyncio
 
@@ -87,102 +87,6 @@ def later(url: str, seconds: float) -> None:
     moved = ", ".join(f"{name} = {name} - make_interval(secs => {seconds})" for name in names)
     with psycopg.connect(url, autocommit=True) as own:
         own.execute(f"UPDATE refold_outbox SET {moved}".encode())
-
-
-# The stacks of which a transaction can be joined: each yields a connection in a transaction, and what runs a
-# statement on it. Leaving it with an error rolls back.
-
-
-def _sqlalchemy_url(url: str, driver: str) -> Any:
-    from sqlalchemy import make_url
-
-    return make_url(url).set(drivername=f"postgresql+{driver}")
-
-
-@asynccontextmanager
-async def on_psycopg(url: str) -> AsyncIterator[tuple[Any, Any]]:
-    connection = await psycopg.AsyncConnection.connect(url, row_factory=psycopg.rows.dict_row)
-    async with connection, connection.transaction():
-        yield connection, connection.execute
-
-
-@asynccontextmanager
-async def on_psycopg_sync(url: str) -> AsyncIterator[tuple[Any, Any]]:
-    with psycopg.connect(url) as connection, connection.transaction():
-
-        async def execute(statement: str) -> None:
-            connection.execute(statement.encode())
-
-        yield connection, execute
-
-
-@asynccontextmanager
-async def on_asyncpg(url: str) -> AsyncIterator[tuple[Any, Any]]:
-    asyncpg = pytest.importorskip("asyncpg")
-    connection = await asyncpg.connect(url)
-    try:
-        async with connection.transaction():
-            yield connection, connection.execute
-    finally:
-        await connection.close()
-
-
-@asynccontextmanager
-async def on_asyncpg_pool(url: str) -> AsyncIterator[tuple[Any, Any]]:
-    asyncpg = pytest.importorskip("asyncpg")
-    async with (
-        asyncpg.create_pool(url, min_size=1, max_size=1) as pool,
-        pool.acquire() as connection,
-        connection.transaction(),
-    ):
-        yield connection, connection.execute
-
-
-def _sqlalchemy(driver: str, kind: str) -> Any:
-    @asynccontextmanager
-    async def stack(url: str) -> AsyncIterator[tuple[Any, Any]]:
-        pytest.importorskip("sqlalchemy")
-        pytest.importorskip(driver)
-        from sqlalchemy import create_engine, text
-        from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-        from sqlalchemy.orm import Session
-
-        if kind.startswith("sync"):
-            sync_engine = create_engine(_sqlalchemy_url(url, driver))
-            try:
-                opened: Any = Session(sync_engine) if kind == "sync session" else sync_engine.connect()
-                with opened as joined, joined.begin():
-
-                    async def execute(statement: str) -> None:
-                        joined.execute(text(statement))
-
-                    yield joined, execute
-            finally:
-                sync_engine.dispose()
-            return
-        engine = create_async_engine(_sqlalchemy_url(url, driver))
-        try:
-            async_opened: Any = AsyncSession(engine) if kind == "session" else engine.connect()
-            async with async_opened as joined, joined.begin():
-                yield joined, lambda statement: joined.execute(text(statement))
-        finally:
-            await engine.dispose()
-
-    return stack
-
-
-STACKS = {
-    "psycopg": on_psycopg,
-    "psycopg, sync": on_psycopg_sync,
-    "asyncpg": on_asyncpg,
-    "asyncpg's pool": on_asyncpg_pool,
-    **{
-        f"SQLAlchemy's {kind} over {driver}": _sqlalchemy(driver, kind)
-        for driver in ("psycopg", "asyncpg")
-        for kind in ("session", "connection", "sync session", "sync connection")
-        if driver == "psycopg" or not kind.startswith("sync")
-    },
-}
 
 
 class RolledBackError(Exception):
@@ -242,14 +146,14 @@ async def test_a_connection_in_no_transaction_is_refused(url: str, store: Postgr
     await refuses(other)
     await other.close()
     for driver in ("psycopg", "asyncpg"):
-        engine = create_async_engine(_sqlalchemy_url(url, driver))
+        engine = create_async_engine(sqlalchemy_url(url, driver))
         async with AsyncSession(engine) as session:
             await refuses(session)
         loose = engine.execution_options(isolation_level="AUTOCOMMIT")
         async with loose.connect() as connection, connection.begin():
             await refuses(connection)
         await engine.dispose()
-    sync_engine = create_engine(_sqlalchemy_url(url, "psycopg"))
+    sync_engine = create_engine(sqlalchemy_url(url, "psycopg"))
     with sync_engine.connect() as plain:
         await refuses(plain)
     sync_engine.dispose()
@@ -498,7 +402,12 @@ async def test_the_schema_is_made_once_however_many_ask(url: str) -> None:
 
 async def test_a_missing_table_is_told_of_on_the_callers_own_connection_too(url: str) -> None:
     outbox = PostgresStore(url)
-    for stack in (on_psycopg, on_asyncpg, _sqlalchemy("psycopg", "session"), _sqlalchemy("asyncpg", "session")):
+    for stack in (
+        STACKS["psycopg"],
+        STACKS["asyncpg"],
+        STACKS["SQLAlchemy's session over psycopg"],
+        STACKS["SQLAlchemy's session over asyncpg"],
+    ):
         with pytest.raises(OutboxFileError, match="create_schema"):
             async with stack(url) as (connection, _):
                 await outbox.put(TRIGGER, connection=connection)

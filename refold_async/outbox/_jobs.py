@@ -1,0 +1,47 @@
+"""The statements on procrastinate's tables: the only place that knows them. Pinned to procrastinate 3.8 and later 3.x.
+
+`procrastinate_defer_jobs_v1` is what procrastinate's own `defer` calls. It is called here on the caller's connection,
+because procrastinate itself takes connections of psycopg only.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+DEFER: Final = """SELECT procrastinate_defer_jobs_v1(ARRAY(
+        SELECT ROW(
+            %s::varchar, %s::varchar, 0, NULL, NULL, jsonb_build_object('key', o.key),
+            CASE WHEN o.due > clock_timestamp() THEN o.due END
+        )::procrastinate_job_to_defer_v1
+        FROM refold_outbox AS o WHERE o.key = ANY(%s::text[]) ORDER BY o.seq
+    ))"""
+"""Make a job for each event; in the order queue, task, keys. Returns the ids of the jobs."""
+
+NAME_JOBS: Final = """UPDATE refold_outbox AS o SET job = j.id FROM procrastinate_jobs AS j
+    WHERE j.id = ANY(%s::bigint[]) AND o.key = j.args->>'key'"""
+"""Write into each row which job is its last."""
+
+_IS_BEHIND: Final = """EXISTS (
+        SELECT 1 FROM refold_outbox AS e WHERE e.ordering_key = o.ordering_key AND e.seq < o.seq
+        AND e.ordering_key IS NOT NULL AND e.state NOT IN ('accepted', 'rejected')
+    )"""
+
+FORGOTTEN: Final = f"""SELECT o.key FROM refold_outbox AS o
+    WHERE o.due <= clock_timestamp() - make_interval(secs => %s)
+    AND NOT EXISTS (SELECT 1 FROM procrastinate_jobs AS j WHERE j.id = o.job AND j.status IN ('todo', 'doing'))
+    AND (o.state <> 'queued' OR o.ordering_key IS NULL OR NOT {_IS_BEHIND})
+    ORDER BY o.due, o.seq LIMIT %s FOR UPDATE OF o SKIP LOCKED"""  # noqa: S608 - our own words
+"""Events that are due, and that no job will look at; in the order seconds of grace, limit."""
+
+DISAGREE: Final = """SELECT o.key FROM refold_outbox AS o JOIN procrastinate_jobs AS j ON j.id = o.job
+    WHERE o.updated BETWEEN clock_timestamp() - interval '1 hour' AND clock_timestamp() - make_interval(secs => %s)
+    AND j.status IN ('succeeded', 'failed', 'aborted', 'cancelled')
+    AND (o.state = 'accepted' AND j.status <> 'succeeded' OR o.state = 'rejected' AND j.status <> 'failed')
+    ORDER BY o.seq LIMIT %s FOR UPDATE OF o SKIP LOCKED"""
+"""Events that ended, of which the job says otherwise: after a worker was frozen, or its job was aborted."""
+
+NEXT_IN_ORDER: Final = """SELECT key FROM refold_outbox WHERE ordering_key = %s AND ordering_key IS NOT NULL
+    AND state NOT IN ('accepted', 'rejected') ORDER BY seq LIMIT 1"""
+
+SWEEP: Final = "DELETE FROM procrastinate_jobs WHERE task_name = %s AND status NOT IN ('todo', 'doing')"
+"""Delete the reaper's own jobs, of which there would be four a minute."""

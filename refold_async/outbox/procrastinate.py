@@ -1,0 +1,235 @@
+"""The outbox on procrastinate: its workers, on as many hosts as you like, send what is in PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any, Final
+
+try:
+    import procrastinate
+    from procrastinate import BaseRetryStrategy, RetryDecision
+    from procrastinate.exceptions import ProcrastinateException
+    from procrastinate.jobs import Job, Status
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "this outbox needs procrastinate: pip install 'refold-async[procrastinate]'", name=error.name
+    ) from None
+
+from .._types.errors import (
+    ConfigurationError,
+    HeldError,
+    OutboxError,
+    OutboxWriteError,
+    RefoldError,
+    RetryLater,
+    UnknownKeyError,
+)
+from . import _jobs as sql
+from ._client import ClientOfLoop, Making
+from ._delivery import DeliveryClient, Pace, deliver_row
+from ._events import EventHeld, RelayHook
+from ._join import Execute
+from ._pg_join import on_psycopg
+from ._row import Row
+from ._status import EventStatus, status_of
+from .postgres import PostgresStore
+
+logger = logging.getLogger("refold_async")
+
+REAP_EVERY: Final = 15
+"""Seconds between two looks for events whose worker is gone."""
+
+_REST: Final = 15.0
+"""Seconds until a job is tried again that failed for a reason which is not the event's."""
+
+_GRACE: Final = 5.0
+"""Seconds in which a worker that has just ended a job may still make the next one itself."""
+
+_CHUNK: Final = 500
+
+
+class Outbox(PostgresStore):
+    """Events in PostgreSQL, each with a job of procrastinate, made in the same transaction.
+
+    Make it where the procrastinate app is made, in a module that web processes and workers import: it gives the app
+    two tasks. A worker is `procrastinate worker`, or `app.run_worker_async`; say a concurrency of 20 or so. Call
+    `create_schema()` once, beside procrastinate's own.
+
+    The row is what counts, and a job only wakes a worker: a job more or less changes nothing. How its jobs end:
+    succeeded for an accepted event, failed for a rejected or a held one, tried again for all else. An event that waits
+    for an earlier one of its ordering key needs no job: whoever settles that one makes it. Every 15 seconds a worker
+    looks for jobs whose worker is gone, and for events that are due and have no job.
+
+    :param app: the procrastinate app. Its connector must be a `PsycopgConnector`, unless `place` is given.
+    :param client: makes a `RefoldClient`, which is opened in each worker with its first event and closed with its event
+        loop; or a client that you open and close.
+    :param queue: procrastinate's queue for its jobs.
+    :param place: where its own connections come from, as for `PostgresStore`; the app's pool if left out.
+    :param hooks: are called with an `EventHeld` for each event that a worker of this process holds.
+    :param pace: how deliveries are timed.
+    """
+
+    def __init__(
+        self,
+        app: procrastinate.App,
+        *,
+        client: DeliveryClient | Callable[[], Any],
+        queue: str = "refold",
+        place: Any = None,
+        keep_payloads: bool = False,
+        hooks: Iterable[RelayHook] = (),
+        pace: Pace | None = None,
+    ) -> None:
+        super().__init__(self._borrow if place is None else place, keep_payloads=keep_payloads)
+        self._app = app
+        self._queue = queue
+        self._hooks = tuple(hooks)
+        self._pace = pace
+        self._making: Making = client if callable(client) else (lambda: client)
+        self._clients = ClientOfLoop(self._making, is_ours=callable(client))
+        self._task = f"refold.{queue}.deliver"
+        self._reaper = f"refold.{queue}.reap"
+        app.task(name=self._task, queue=queue, retry=_Retry())(self._run)
+        task = app.task(name=self._reaper, queue=queue, queueing_lock=self._reaper, priority=1)(self._reap)
+        app.periodic(cron=f"* * * * * */{REAP_EVERY}")(task)
+
+    async def aclose(self) -> None:
+        """Close what it opened in this event loop: its client and its connections. Idempotent."""
+        await self._clients.aclose()
+        await super().aclose()
+
+    async def reap(self) -> int:
+        """Do now what a worker does every 15 seconds, and return how many jobs were made or tried again."""
+        count = await self._revive()
+        for statement in (sql.FORGOTTEN, sql.DISAGREE):
+            count += await self._wake_found(statement)
+        await self._execute(sql.SWEEP, (self._reaper,))
+        return count
+
+    # The two tasks.
+
+    async def _run(self, key: str) -> None:
+        """Deliver one event."""
+        row = await self.load(key)
+        if row is None:
+            raise UnknownKeyError(f"the outbox has no event {key!r}: it was pruned")
+        if await self.is_behind(row):
+            return
+        try:
+            await deliver_row(self, await self._clients.get(), row, pace=self._pace)
+        except HeldError:
+            await self._tell_held(key)
+            raise
+        except OutboxError:  # `RetryLater` too
+            raise
+        except RefoldError:  # rejected
+            await self._wake_next(row)
+            raise
+        await self._wake_next(row)
+
+    async def _reap(self, timestamp: int) -> None:
+        await self.reap()
+
+    async def _revive(self) -> int:
+        """Have the jobs run again whose worker is gone. The row says how far it came."""
+        count = 0
+        manager = self._app.job_manager
+        for job in await manager.get_stalled_jobs(queue=self._queue, task_name=self._task):
+            with suppress(ProcrastinateException):  # another reaper was faster
+                await manager.retry_job(job)
+                count += 1
+        for job in await manager.get_stalled_jobs(queue=self._queue, task_name=self._reaper):
+            if job.id is not None:
+                with suppress(ProcrastinateException):
+                    await manager.finish_job_by_id_async(job_id=job.id, status=Status.FAILED, delete_job=True)
+        return count
+
+    # Jobs.
+
+    async def _was_put(self, execute: Execute, keys: list[str], delay: float) -> None:
+        if not keys:
+            return
+        made = await execute(sql.DEFER, (self._queue, self._task, keys))
+        await execute(sql.NAME_JOBS, (list(made[0][0]),))
+
+    async def _settled(self, row: Row) -> EventStatus:
+        await self._wake([row.key])
+        await self._wake_next(row)
+        return status_of(row)
+
+    async def _wake(self, keys: list[str]) -> None:
+        async def work(own: Any) -> None:
+            async with own.transaction():
+                await self._was_put(on_psycopg(own), keys, 0.0)
+
+        await self._link.run(work)
+
+    async def _wake_next(self, row: Row) -> None:
+        """Make a job for the event that waited for this one. Where this fails the reaper does it."""
+        if row.ordering_key is None:
+            return
+        try:
+            found = await self._execute(sql.NEXT_IN_ORDER, (row.ordering_key,))
+            if found and found[0][0] != row.key:
+                await self._wake([found[0][0]])
+        except OutboxError as error:
+            logger.warning("the next event of an ordering key was not woken; the reaper will do it: %s", error)
+
+    async def _wake_found(self, statement: str) -> int:
+        async def work(own: Any) -> int:
+            async with own.transaction():
+                execute = on_psycopg(own)
+                keys = [found[0] for found in await execute(statement, (_GRACE, _CHUNK))]
+                await self._was_put(execute, keys, 0.0)
+                return len(keys)
+
+        total = 0
+        while True:
+            count = await self._link.run(work)
+            total += count
+            if count < _CHUNK:
+                return total
+
+    async def _tell_held(self, key: str) -> None:
+        """Tell the log and the hooks of an event that is held."""
+        row = await self.load(key)
+        if row is None or not row.is_held:
+            return
+        status = status_of(row)
+        logger.warning(
+            "the event %r (%s, %s) may have fired, and is held: look whether it did, and say so with resolve()",
+            key,
+            status.slug,
+            status.event,
+        )
+        for hook in self._hooks:
+            try:
+                hook(EventHeld(status))
+            except Exception:
+                logger.exception("a hook of the outbox failed")
+
+    def _borrow(self) -> Any:
+        pool = getattr(self._app.connector, "pool", None)
+        if pool is None or not hasattr(pool, "connection"):
+            raise ConfigurationError(
+                f"the connector of the procrastinate app is a {type(self._app.connector).__name__}, which has no pool "
+                "of psycopg: use a PsycopgConnector, or say place="
+            )
+        return pool.connection()
+
+
+class _Retry(BaseRetryStrategy):
+    """What becomes of a job that raised: see the table in `Outbox`."""
+
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
+        if isinstance(exception, RetryLater):
+            return RetryDecision(retry_in={"milliseconds": math.ceil(exception.delay * 1000)})
+        if isinstance(exception, asyncio.CancelledError):  # the worker is being stopped
+            return RetryDecision(retry_in={"seconds": 0})
+        if isinstance(exception, RefoldError) and not isinstance(exception, OutboxWriteError):
+            return None
+        return RetryDecision(retry_in={"seconds": int(_REST)})
