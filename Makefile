@@ -84,6 +84,7 @@ kill: $(VENV)/.installed-dev  ## a batch killed at 20 random moments and resumed
 
 outbox-kill: $(VENV)/.installed-dev  ## an outbox whose processes are killed and frozen, checked against the mock's ledger
 	$(BIN)/python -m tests.campaigns.outbox_kill --events 1000 --kills 20
+	$(BIN)/python -m tests.campaigns.outbox_kill_procrastinate --events 1000 --kills 20
 
 mutants: $(VENV)/.installed-dev  ## 400 small changes of the code that decides, drawn with SEED=: which of them do the fast tests miss?
 	$(BIN)/python -m tools.mutants --count $(COUNT) --seed $(SEED)

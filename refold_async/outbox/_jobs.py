@@ -36,9 +36,14 @@ FORGOTTEN: Final = f"""SELECT o.key FROM refold_outbox AS o
 DISAGREE: Final = """SELECT o.key FROM refold_outbox AS o JOIN procrastinate_jobs AS j ON j.id = o.job
     WHERE o.updated BETWEEN clock_timestamp() - interval '1 hour' AND clock_timestamp() - make_interval(secs => %s)
     AND j.status IN ('succeeded', 'failed', 'aborted', 'cancelled')
-    AND (o.state = 'accepted' AND j.status <> 'succeeded' OR o.state = 'rejected' AND j.status <> 'failed')
+    AND CASE o.state
+        WHEN 'accepted' THEN j.status <> 'succeeded'
+        WHEN 'rejected' THEN j.status <> 'failed'
+        WHEN 'ambiguous' THEN o.due IS NULL AND j.status <> 'failed'
+        ELSE false
+    END
     ORDER BY o.seq LIMIT %s FOR UPDATE OF o SKIP LOCKED"""
-"""Events that ended, of which the job says otherwise: after a worker was frozen, or its job was aborted."""
+"""Events that ended or are held, of which the job says otherwise: after a worker was frozen, or its job was aborted."""
 
 NEXT_IN_ORDER: Final = """SELECT key FROM refold_outbox WHERE ordering_key = %s AND ordering_key IS NOT NULL
     AND state NOT IN ('accepted', 'rejected') ORDER BY seq LIMIT 1"""

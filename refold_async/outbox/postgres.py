@@ -22,6 +22,8 @@ from ._rows import check_same, row_of
 from ._settle import seconds
 from ._status import EventStatus, OutboxStats, status_of
 
+__all__ = ["PostgresStore", "schema_sql"]
+
 _CHUNK: Final = 5000
 """Rows of one transaction of `put_many`, and of one step of `prune`."""
 

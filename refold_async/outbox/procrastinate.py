@@ -7,17 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, Final
-
-try:
-    import procrastinate
-    from procrastinate import BaseRetryStrategy, RetryDecision
-    from procrastinate.exceptions import ProcrastinateException
-    from procrastinate.jobs import Job, Status
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        "this outbox needs procrastinate: pip install 'refold-async[procrastinate]'", name=error.name
-    ) from None
+from typing import TYPE_CHECKING, Any, Final
 
 from .._types.errors import (
     ConfigurationError,
@@ -35,8 +25,15 @@ from ._events import EventHeld, RelayHook
 from ._join import Execute
 from ._pg_join import on_psycopg
 from ._row import Row
+from ._settle import seconds
 from ._status import EventStatus, status_of
 from .postgres import PostgresStore
+
+if TYPE_CHECKING:
+    import procrastinate
+    from procrastinate.jobs import Job
+
+__all__ = ["Outbox"]
 
 logger = logging.getLogger("refold_async")
 
@@ -71,6 +68,8 @@ class Outbox(PostgresStore):
     :param place: where its own connections come from, as for `PostgresStore`; the app's pool if left out.
     :param hooks: are called with an `EventHeld` for each event that a worker of this process holds.
     :param pace: how deliveries are timed.
+    :param stalled_after: seconds without a heartbeat after which a worker counts as gone, and its jobs run again. Not
+        less than the `stalled_worker_timeout` of the workers, which is 30 unless they say otherwise.
     """
 
     def __init__(
@@ -83,17 +82,20 @@ class Outbox(PostgresStore):
         keep_payloads: bool = False,
         hooks: Iterable[RelayHook] = (),
         pace: Pace | None = None,
+        stalled_after: float = 30.0,
     ) -> None:
+        retry = _retry()
         super().__init__(self._borrow if place is None else place, keep_payloads=keep_payloads)
         self._app = app
         self._queue = queue
         self._hooks = tuple(hooks)
         self._pace = pace
+        self._stalled_after = seconds(stalled_after)
         self._making: Making = client if callable(client) else (lambda: client)
         self._clients = ClientOfLoop(self._making, is_ours=callable(client))
         self._task = f"refold.{queue}.deliver"
         self._reaper = f"refold.{queue}.reap"
-        app.task(name=self._task, queue=queue, retry=_Retry())(self._run)
+        app.task(name=self._task, queue=queue, retry=retry)(self._run)
         task = app.task(name=self._reaper, queue=queue, queueing_lock=self._reaper, priority=1)(self._reap)
         app.periodic(cron=f"* * * * * */{REAP_EVERY}")(task)
 
@@ -136,17 +138,25 @@ class Outbox(PostgresStore):
 
     async def _revive(self) -> int:
         """Have the jobs run again whose worker is gone. The row says how far it came."""
+        from procrastinate.exceptions import ProcrastinateException
+        from procrastinate.jobs import Status
+
         count = 0
         manager = self._app.job_manager
-        for job in await manager.get_stalled_jobs(queue=self._queue, task_name=self._task):
+        for job in await self._stalled(self._task):
             with suppress(ProcrastinateException):  # another reaper was faster
                 await manager.retry_job(job)
                 count += 1
-        for job in await manager.get_stalled_jobs(queue=self._queue, task_name=self._reaper):
+        for job in await self._stalled(self._reaper):
             if job.id is not None:
                 with suppress(ProcrastinateException):
                     await manager.finish_job_by_id_async(job_id=job.id, status=Status.FAILED, delete_job=True)
         return count
+
+    async def _stalled(self, task: str) -> Iterable[Job]:
+        return await self._app.job_manager.get_stalled_jobs(
+            queue=self._queue, task_name=task, seconds_since_heartbeat=self._stalled_after
+        )
 
     # Jobs.
 
@@ -222,14 +232,24 @@ class Outbox(PostgresStore):
         return pool.connection()
 
 
-class _Retry(BaseRetryStrategy):
-    """What becomes of a job that raised: see the table in `Outbox`."""
+def _retry() -> Any:
+    """Return what decides what becomes of a job that raised.
 
-    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
-        if isinstance(exception, RetryLater):
-            return RetryDecision(retry_in={"milliseconds": math.ceil(exception.delay * 1000)})
-        if isinstance(exception, asyncio.CancelledError):  # the worker is being stopped
-            return RetryDecision(retry_in={"seconds": 0})
-        if isinstance(exception, RefoldError) and not isinstance(exception, OutboxWriteError):
-            return None
-        return RetryDecision(retry_in={"seconds": int(_REST)})
+    :raises ConfigurationError: where procrastinate is not installed.
+    """
+    try:
+        from procrastinate import BaseRetryStrategy, RetryDecision
+    except ImportError:
+        raise ConfigurationError("this outbox needs procrastinate: pip install 'refold-async[procrastinate]'") from None
+
+    class Retry(BaseRetryStrategy):  # type: ignore[misc, unused-ignore]
+        def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
+            if isinstance(exception, RetryLater):
+                return RetryDecision(retry_in={"milliseconds": math.ceil(exception.delay * 1000)})
+            if isinstance(exception, asyncio.CancelledError):  # the worker is being stopped
+                return RetryDecision(retry_in={"seconds": 0})
+            if isinstance(exception, RefoldError) and not isinstance(exception, OutboxWriteError):
+                return None
+            return RetryDecision(retry_in={"seconds": int(_REST)})
+
+    return Retry()
