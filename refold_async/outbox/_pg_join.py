@@ -12,7 +12,7 @@ from typing import Any, Final
 from .._types.errors import ConfigurationError
 from ._join import Execute
 
-_TAKEN: Final = "a connection of psycopg or asyncpg, or a Connection or Session of SQLAlchemy, sync or async"
+_TAKEN: Final = "a connection of psycopg, asyncpg or Django, or a Connection or Session of SQLAlchemy, sync or async"
 
 _IN_TRANSACTION: Final = 2
 """`PQTRANS_INTRANS` of libpq: in a transaction, and no statement of it failed."""
@@ -25,11 +25,22 @@ async def join(connection: Any) -> Execute:
     """
     if callable(getattr(connection, "in_transaction", None)):  # SQLAlchemy
         return await _join_sqlalchemy(connection)
+    if isinstance(getattr(connection, "in_atomic_block", None), bool):
+        return _join_django(connection)
     is_in_transaction = _is_in_transaction(connection)
     if is_in_transaction is None:
         raise ConfigurationError(f"connection= takes {_TAKEN}, not {type(connection).__name__}")
     _check(is_in_transaction)
     return _on_asyncpg(connection) if hasattr(connection, "fetchrow") else on_psycopg(connection)
+
+
+def _join_django(connection: Any) -> Execute:
+    # Its driver begins a transaction with the first statement only, so it is Django that knows. Its own cursors refuse
+    # to work where an event loop runs, which is how a coroutine is called from Django's synchronous code.
+    _check(connection.in_atomic_block)
+    if connection.vendor != "postgresql":
+        raise ConfigurationError(f"this outbox is on PostgreSQL, and the connection to {connection.vendor}")
+    return on_psycopg(connection.connection)
 
 
 async def _join_sqlalchemy(connection: Any) -> Execute:

@@ -95,7 +95,7 @@ class PostgresStore:
 
         :param trigger: what to send; without files.
         :param connection: a connection or session of yours to the same database, in a transaction that this becomes a
-            part of: of psycopg, asyncpg or SQLAlchemy, sync or async.
+            part of: of psycopg, asyncpg or SQLAlchemy, sync or async; or Django's `transaction.get_connection()`.
         :param key: names the event; made up if left out. A second put of the same key and trigger does nothing.
         :param delay: seconds before which it is not sent.
         :returns: the key.
