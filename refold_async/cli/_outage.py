@@ -67,13 +67,17 @@ class Outage:
         if not isinstance(event, AttemptFinished) or event.error in _NOT_OF_THE_SERVICE:
             return
         status = event.status_code
+        if status is None and event.error is None:
+            return  # it was cut short from here; of a deadline that passed `record_deadline` is told
         is_refold = not (status is not None and 200 <= status < 300 and event.delivery is Delivery.AMBIGUOUS)
         if not is_outage(status_code=status, is_refold=is_refold):
             self.answered = True
             if self.breaker.record_answer():
                 self._close()
         else:
-            self._record(f"answered {status}" if status is not None else f"could not be reached ({_reason(event)})")
+            self._record(
+                f"answered {status}" if event.error is None else f"could not be reached ({spelled(event.error)})"
+            )
 
     def record_deadline(self) -> None:
         """Learn from a row whose deadline passed without an answer."""
@@ -160,10 +164,6 @@ class Outage:
     def _move(self) -> None:
         self._moved.set()
         self._moved = anyio.Event()
-
-
-def _reason(event: AttemptFinished) -> str:
-    return "no answer in time" if event.error is None else spelled(event.error)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

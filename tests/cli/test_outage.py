@@ -15,14 +15,16 @@ import pytest
 from attrs import define, field
 from rich.console import Console
 
-from refold_async import RefoldClient, RetryPolicy, Trigger
+from refold_async import CircuitBreaker, Delivery, RefoldClient, RetryPolicy, Trigger
 from refold_async.cli._journal import Journal
 from refold_async.cli._order import KeyOrder
+from refold_async.cli._outage import Outage
 from refold_async.cli._progress import Progress
 from refold_async.cli._records import Origin
 from refold_async.cli._run import Run
 from refold_async.cli._table import RowState, Table
 from refold_async.cli._trials import Trials
+from refold_async.hooks import AttemptFinished
 from tests.fakes.clock import run
 
 HOUR = 3600.0
@@ -177,6 +179,24 @@ def test_a_deadline_that_passes_before_the_read_timeout_counts_as_no_answer() ->
     assert 0 < len(ambiguous) <= CONCURRENCY + 4  # those that took the places of the first four, before the fifth
     assert sorted(played.service.fired) == sorted(set(range(1, 3001)) - set(ambiguous))
     assert played.printed.count("pausing") == 1
+
+
+@pytest.mark.parametrize("delivery", [Delivery.NOT_SENT, Delivery.AMBIGUOUS])
+def test_attempts_that_were_cut_short_from_here_are_no_outage(delivery: Delivery) -> None:
+    """As when a wrong key stops the run, and all that wait for the rate limit end at once."""
+    said: list[str] = []
+
+    async def read() -> int:
+        raise AssertionError("nothing is to be probed")
+
+    outage = Outage(CircuitBreaker(), "host", read, said.append, lambda: None, lambda error: None)
+    for _ in range(20):
+        outage.watch(AttemptFinished(None, 1, delivery, None, None, 0.5))
+    assert (said, outage.breaker.is_closed) == ([], True)
+    for _ in range(5):
+        outage.watch(AttemptFinished(None, 1, Delivery.AMBIGUOUS, None, "ReadTimeout", 0.5))
+    assert len(said) == 1
+    assert not outage.breaker.is_closed
 
 
 def test_reads_probe_one_at_a_time_every_five_seconds() -> None:
