@@ -189,14 +189,17 @@ def test_attempts_that_were_cut_short_from_here_are_no_outage(delivery: Delivery
     async def read() -> int:
         raise AssertionError("nothing is to be probed")
 
-    outage = Outage(CircuitBreaker(), "host", read, said.append, lambda: None, lambda error: None)
-    for _ in range(20):
-        outage.watch(AttemptFinished(None, 1, delivery, None, None, 0.5))
-    assert (said, outage.breaker.is_closed) == ([], True)
-    for _ in range(5):
-        outage.watch(AttemptFinished(None, 1, Delivery.AMBIGUOUS, None, "ReadTimeout", 0.5))
-    assert len(said) == 1
-    assert not outage.breaker.is_closed
+    async def main() -> None:
+        outage = Outage(CircuitBreaker(), "host", read, said.append, lambda: None, lambda error: None)
+        for _ in range(20):
+            outage.watch(AttemptFinished(None, 1, delivery, None, None, 0.5))
+        assert (said, outage.breaker.is_closed) == ([], True)
+        for _ in range(5):
+            outage.watch(AttemptFinished(None, 1, Delivery.AMBIGUOUS, None, "ReadTimeout", 0.5))
+        assert len(said) == 1
+        assert not outage.breaker.is_closed
+
+    run("asyncio", main)
 
 
 def test_reads_probe_one_at_a_time_every_five_seconds() -> None:
