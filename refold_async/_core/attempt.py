@@ -152,7 +152,7 @@ class Attempt:
             return self._wait_at(gate)
         if not self._has_credential:  # before anything is held: the answer may take a while
             self._has_credential = True
-            return sender.credential.refresh()
+            return self._refresh()
         if not self._has_slot:
             slots = sender.slots
             if slots is not None and not slots.try_acquire():
@@ -178,7 +178,9 @@ class Attempt:
 
     def _take_in_hand(self, limiter: PriorityRateLimiter | None) -> Coroutine[Any, Any, None] | None:
         """Take a grant and a connection. Returns what has to be awaited for one; None if both are in hand."""
-        if limiter is not None and self._grant is None:
+        if limiter is None:
+            self._call.resume_deadline(self._sender.life.clock.now())  # there is no pace to wait for
+        elif self._grant is None:
             grant = limiter.try_reserve(first=self._goes_first)
             if grant is None:
                 return self._reserve(limiter)
@@ -214,6 +216,13 @@ class Attempt:
         if then is not None:
             callbacks.append(then)
         return callbacks
+
+    async def _refresh(self) -> None:
+        """Ask for the credential, while the deadline runs: it stands still for the rate limit alone."""
+        call, clock = self._call, self._sender.life.clock
+        call.resume_deadline(clock.now())
+        await self._sender.credential.refresh()
+        call.pause_deadline(clock.now())
 
     async def _wait_at(self, gate: Gate) -> None:
         call, clock = self._call, self._sender.life.clock
