@@ -45,8 +45,11 @@ DISAGREE: Final = """SELECT o.key FROM refold_outbox AS o JOIN procrastinate_job
     ORDER BY o.seq LIMIT %s FOR UPDATE OF o SKIP LOCKED"""
 """Events that ended or are held, of which the job says otherwise: after a worker was frozen, or its job was aborted."""
 
-NEXT_IN_ORDER: Final = """SELECT key FROM refold_outbox WHERE ordering_key = %s AND ordering_key IS NOT NULL
-    AND state NOT IN ('accepted', 'rejected') ORDER BY seq LIMIT 1"""
+NEXT_IN_ORDER: Final = """SELECT o.key, coalesce(j.status = 'todo', false)
+    FROM refold_outbox AS o LEFT JOIN procrastinate_jobs AS j ON j.id = o.job
+    WHERE o.ordering_key = %s AND o.ordering_key IS NOT NULL AND o.state NOT IN ('accepted', 'rejected')
+    ORDER BY o.seq LIMIT 1"""
+"""The first event of an ordering key that is not settled, and whether its job is still to begin."""
 
 SWEEP: Final = "DELETE FROM procrastinate_jobs WHERE task_name = %s AND status NOT IN ('todo', 'doing')"
 """Delete the reaper's own jobs, of which there would be four a minute."""

@@ -184,7 +184,8 @@ class Outbox(PostgresStore):
             return
         try:
             found = await self._execute(sql.NEXT_IN_ORDER, (row.ordering_key,))
-            if found and found[0][0] != row.key:
+            # A job that has begun may have looked before this event was settled, and so counts for nothing.
+            if found and found[0][0] != row.key and not found[0][1]:
                 await self._wake([found[0][0]])
         except OutboxError as error:
             logger.warning("the next event of an ordering key was not woken; the reaper will do it: %s", error)

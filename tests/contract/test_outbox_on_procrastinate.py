@@ -71,10 +71,12 @@ class Bench:
         self.window: Idempotency | None = None
         self.client = ScriptedClient(self._end)
         self.heard: list[Any] = []
+        self.sent: list[dict[str, Any]] = []
         self.app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=url, min_size=1, max_size=5))
         self.outbox = Outbox(self.app, client=self.client, hooks=[self.heard.append])
 
     async def _end(self, call: dict[str, Any]) -> Receipt:
+        self.sent.append(call)  # past its fence, unlike `client.calls`
         if self.endings:
             raise self.endings.pop(0)
         return Receipt(message="queued", status_code=200)
@@ -125,7 +127,7 @@ async def test_a_job_commits_with_the_event_and_is_rolled_back_with_it(bench: Be
         await bench.outbox.put(TRIGGER, connection=connection, key="kept")
         await bench.outbox.put(TRIGGER, connection=connection, key="kept")
         await bench.work()
-        assert bench.client.calls == [], "it was sent before it was committed"
+        assert bench.sent == [], "it was sent before it was committed"
 
     async def roll_back() -> None:
         async with stack(bench.url) as (connection, _):
@@ -136,7 +138,7 @@ async def test_a_job_commits_with_the_event_and_is_rolled_back_with_it(bench: Be
         await roll_back()
     assert await bench.sql("SELECT count(*) FROM procrastinate_jobs WHERE args ? 'key'") == [(1,)]
     await bench.work()
-    assert len(bench.client.calls) == 1
+    assert len(bench.sent) == 1
     assert await bench.state("kept") is State.ACCEPTED
     assert await bench.jobs() == {"kept": "succeeded"}
 
@@ -157,7 +159,7 @@ async def test_a_job_ends_as_its_event_does(bench: Bench) -> None:
     assert await bench.state(key) is State.QUEUED
     await bench.later(99)
     await bench.work()
-    assert len(bench.client.calls) == 2, "it was sent before retry_after"
+    assert len(bench.sent) == 2, "it was sent before retry_after"
     await bench.later(10)
     await bench.work()
     assert await bench.jobs() == {key: "failed"}
@@ -173,13 +175,13 @@ async def test_resolve_makes_the_job_agree(bench: Bench, fired: bool) -> None:
     await bench.work()
     assert await bench.jobs() == {key: "succeeded"}
     assert await bench.state(key) is State.ACCEPTED
-    assert len(bench.client.calls) == (1 if fired else 2)
+    assert len(bench.sent) == (1 if fired else 2)
 
 
 async def test_a_delay_is_kept(bench: Bench) -> None:
     key = await bench.outbox.put(TRIGGER, delay=100)
     await bench.work()
-    assert bench.client.calls == []
+    assert bench.sent == []
     await bench.later(101)
     await bench.work()
     assert await bench.jobs() == {key: "succeeded"}
@@ -191,7 +193,7 @@ async def test_put_many_makes_each_event_one_job_however_often_it_is_called(benc
     await bench.outbox.put_many(items)
     assert await bench.sql("SELECT count(*) FROM procrastinate_jobs WHERE args ? 'key'") == [(30,)]
     await bench.work()
-    assert sorted(call["payload"]["n"] for call in bench.client.calls) == list(range(30))
+    assert sorted(call["payload"]["n"] for call in bench.sent) == list(range(30))
     assert set((await bench.jobs()).values()) == {"succeeded"}
 
 
@@ -202,11 +204,11 @@ async def test_events_of_one_ordering_key_are_sent_in_order_and_wait_for_a_held_
     await bench.later(60)
     assert await bench.outbox.reap() == 0, "a job was made for an event that has to wait"
     await bench.work()
-    assert [call["payload"]["n"] for call in bench.client.calls] == [0]
+    assert [call["payload"]["n"] for call in bench.sent] == [0]
     assert (await bench.outbox.stats()).blocked == 3
     await bench.outbox.resolve(keys[0], fired=False)
     await bench.work()
-    assert [call["payload"]["n"] for call in bench.client.calls] == [0, 0, 1, 2, 3]
+    assert [call["payload"]["n"] for call in bench.sent] == [0, 0, 1, 2, 3]
     await bench.later(100)  # where two jobs met at one event, the second looks at it again later
     await bench.work()
     assert await bench.jobs() == dict.fromkeys(keys, "succeeded")
@@ -220,7 +222,7 @@ async def test_a_rejected_event_lets_the_next_of_its_ordering_key_go(bench: Benc
     await bench.later(100)  # where two jobs met at one event, the second looks at it again later
     await bench.work()
     assert await bench.jobs() == {keys[0]: "failed", keys[1]: "succeeded"}
-    assert len(bench.client.calls) == 2
+    assert len(bench.sent) == 2
 
 
 async def test_the_reaper_makes_a_job_for_an_event_whose_job_is_gone(bench: Bench) -> None:
@@ -244,7 +246,7 @@ async def test_the_reaper_settles_a_job_that_says_something_else_than_its_row(be
     await bench.work()
     assert await bench.jobs() == before
     assert set(before) == set(keys)
-    assert len(bench.client.calls) == 2
+    assert len(bench.sent) == 2
     assert await bench.outbox.reap() == 0
 
 
