@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
-from typing import Any, Generic, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator, Mapping
+from typing import Any, Generic, Self, TypeVar
 
 from attrs import field, frozen
 
@@ -54,39 +54,12 @@ class Pager(Generic[T]):
         self._read = read
         self._key = key
 
-    async def pages(self) -> AsyncIterator[Page[T]]:
+    def pages(self) -> AsyncIterator[Page[T]]:
         """Iterate over the pages."""
-        seen: set[Hashable] = set()
-        number, first_size, pushed = 1, 0, 0
-        last_total: int | None = None
-        while True:
-            document = await self._fetch(number)
-            docs = document.get("docs")
-            found = [self._read(each) for each in docs if isinstance(each, dict)] if isinstance(docs, list) else []
-            fresh: list[T] = []
-            for item in found:
-                key = self._key(item)
-                if key not in seen:
-                    seen.add(key)
-                    fresh.append(item)
-            total = whole(document, "totalDocs")
-            if number == 1:
-                first_size = len(found)
-            if fresh or number == 1:
-                yield Page(items=tuple(fresh), number=number, total=total, raw=document)
-            grew = total is not None and last_total is not None and total > last_total
-            pushed = 0 if fresh else pushed + 1
-            if not found or not has_next(document, number, len(found), first_size):
-                return
-            if not fresh and not (grew and pushed <= MAX_PUSHED_PAGES):
-                return
-            last_total = total
-            number += 1
+        return _Reading(self._fetch, self._read, self._key)
 
-    async def __aiter__(self) -> AsyncIterator[T]:
-        async for page in self.pages():
-            for item in page.items:
-                yield item
+    def __aiter__(self) -> AsyncIterator[T]:
+        return _Items(self.pages())
 
     async def first(self) -> T | None:
         """Return the first item; None where there is none."""
@@ -111,6 +84,84 @@ class Pager(Generic[T]):
             if limit is not None and len(found) >= limit:
                 return found[:limit]
         return found
+
+
+class _Reading(Generic[T]):
+    """One iteration over the pages of a list.
+
+    It is no generator: one that is left early would have to be closed, and on trio nobody could do that. A page whose
+    reading was cancelled is read by the next step.
+
+    :param fetch: as for the `Pager`; so are the others.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[int], Awaitable[Mapping[str, Any]]],
+        read: Callable[[Mapping[str, Any]], T],
+        key: Callable[[T], Hashable],
+    ) -> None:
+        self._fetch = fetch
+        self._read = read
+        self._key = key
+        self._seen: set[Hashable] = set()
+        self._number = 1
+        self._first_size = 0
+        self._pushed = 0
+        self._last_total: int | None = None
+        self._is_over = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Page[T]:
+        while not self._is_over:
+            number = self._number
+            page = self._take(await self._fetch(number))
+            if page.items or number == 1:
+                return page
+        raise StopAsyncIteration
+
+    def _take(self, document: Mapping[str, Any]) -> Page[T]:
+        """Return what is new on a page, and decide whether another one is to be read."""
+        docs = document.get("docs")
+        found = [self._read(each) for each in docs if isinstance(each, dict)] if isinstance(docs, list) else []
+        fresh: list[T] = []
+        for item in found:
+            key = self._key(item)
+            if key not in self._seen:
+                self._seen.add(key)
+                fresh.append(item)
+        number, total, last = self._number, whole(document, "totalDocs"), self._last_total
+        if number == 1:
+            self._first_size = len(found)
+        grew = total is not None and last is not None and total > last
+        self._pushed = 0 if fresh else self._pushed + 1
+        self._is_over = (
+            not found
+            or not has_next(document, number, len(found), self._first_size)
+            or not (fresh or (grew and self._pushed <= MAX_PUSHED_PAGES))
+        )
+        self._last_total = total
+        self._number += 1
+        return Page(items=tuple(fresh), number=number, total=total, raw=document)
+
+
+class _Items(Generic[T]):
+    """One iteration over the items of pages."""
+
+    def __init__(self, pages: AsyncIterator[Page[T]]) -> None:
+        self._pages = pages
+        self._left: Iterator[T] = iter(())
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        while True:
+            for item in self._left:
+                return item
+            self._left = iter((await anext(self._pages)).items)
 
 
 def has_next(document: Mapping[str, Any], number: int, size: int, first_size: int) -> bool:

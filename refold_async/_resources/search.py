@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from .._api.request import TOKEN_PREFIX
 from .._core.settings import RequestOptions
@@ -114,30 +114,20 @@ class Window:
         self.since = since
         self.until = until
 
-    async def pages(self) -> AsyncIterator[Page[Execution]]:
+    def pages(self) -> AsyncIterator[Page[Execution]]:
         """Iterate over the pages; each holds those of the window alone."""
         # Whether an end is a day or a moment, and whether it is itself included, is not documented.
         end = None if self.until is None else self.until + timedelta(days=1)
         listed = self._executions.list(since=self.since, until=end, page_size=PAGE_SIZE, **self._options)
-        try:
-            async for page in listed.pages():
-                yield Page(
-                    items=tuple(each for each in page.items if self.holds(each)),
-                    number=page.number,
-                    total=page.total,
-                    raw=page.raw,
-                )
-                if page.items and all(self._is_before(each) for each in page.items):
-                    return  # the start is ignored, and what follows is older still
-        except OutOfRequestsError:
-            return
+        return _WindowPages(self, listed.pages())
 
     def holds(self, execution: Execution) -> bool:
         """Whether an execution was created in the window, as far as it says when."""
         created = execution.created_at
         return created is None or (self.since <= created and (self.until is None or created <= self.until))
 
-    def _is_before(self, execution: Execution) -> bool:
+    def is_before(self, execution: Execution) -> bool:
+        """Whether an execution was created before the window begins."""
         return execution.created_at is not None and execution.created_at < self.since
 
     async def detail(self, execution: Execution) -> ExecutionDetail | None:
@@ -148,6 +138,35 @@ class Window:
             return await self._executions.get(execution.id, **self._options)
         except (NotFoundError, InvalidRequestError, OutOfRequestsError):  # its id may be one that no path can hold
             return None
+
+
+class _WindowPages:
+    """One iteration over the pages of a window.
+
+    :param listed: the pages of the list that the server was asked for.
+    """
+
+    def __init__(self, window: Window, listed: AsyncIterator[Page[Execution]]) -> None:
+        self._window = window
+        self._listed = listed
+        self._is_over = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Page[Execution]:
+        window = self._window
+        if self._is_over:
+            raise StopAsyncIteration
+        try:
+            page = await anext(self._listed)
+        except OutOfRequestsError:
+            self._is_over = True
+            raise StopAsyncIteration from None
+        # Where the start is ignored, what follows is older still.
+        self._is_over = bool(page.items) and all(window.is_before(each) for each in page.items)
+        held = tuple(each for each in page.items if window.holds(each))
+        return Page(items=held, number=page.number, total=page.total, raw=page.raw)
 
 
 class MatchingPager(Pager[Execution]):
@@ -163,19 +182,39 @@ class MatchingPager(Pager[Execution]):
         word = re.escape(token)
         self._pattern = re.compile(word if MINTED.fullmatch(token) else rf"(?<!\w){word}(?!\w)")
 
-    async def pages(self) -> AsyncIterator[Page[Execution]]:
+    def pages(self) -> AsyncIterator[Page[Execution]]:
         """Iterate over the pages that hold one."""
-        window = self._window()
-        async for page in window.pages():
-            found: list[Execution] = []
-            for execution in page.items:
-                seen: Execution | None = execution
-                if not self._is_in(execution) and self._details:
-                    seen = await window.detail(execution)
-                if seen is not None and self._is_in(seen):
-                    found.append(seen)
-            if found:
-                yield Page(items=tuple(found), number=page.number, total=page.total, raw=page.raw)
+        return _MatchingPages(self, self._window())
+
+    async def matches_of(self, window: Window, page: Page[Execution]) -> tuple[Execution, ...]:
+        """Return those of a page that hold the token."""
+        found: list[Execution] = []
+        for execution in page.items:
+            seen: Execution | None = execution
+            if not self._is_in(execution) and self._details:
+                seen = await window.detail(execution)
+            if seen is not None and self._is_in(seen):
+                found.append(seen)
+        return tuple(found)
 
     def _is_in(self, execution: Execution) -> bool:
         return any(self._pattern.search(text) for text in texts_in(execution.raw))
+
+
+class _MatchingPages:
+    """One iteration over the pages that hold a token."""
+
+    def __init__(self, pager: MatchingPager, window: Window) -> None:
+        self._pager = pager
+        self._window = window
+        self._pages = window.pages()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Page[Execution]:
+        async for page in self._pages:
+            found = await self._pager.matches_of(self._window, page)
+            if found:
+                return Page(items=found, number=page.number, total=page.total, raw=page.raw)
+        raise StopAsyncIteration
