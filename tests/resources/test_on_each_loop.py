@@ -11,6 +11,7 @@ import pytest
 from refold_async import Delivery, RefoldError, SessionTokenSource
 from refold_async.testing import Fault, MockRefold, RunPlan
 from tests.resources.support import unpace
+from tests.support import abandons_sockets
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -44,6 +45,7 @@ def test_what_became_of_an_event_is_found_on_each_loop(backend: str) -> None:
         anyio.run(main, server, backend=backend)
 
 
+@abandons_sockets
 def test_a_source_outlives_the_loop_that_it_was_first_used_on() -> None:
     with MockRefold(rate_limit=None) as server:
         client = server.client()
