@@ -75,17 +75,24 @@ class Gate:
         if self._read is None:
             return True
         answered: bool | None = None
+        self._probes[call] = probe  # from here on, so that it can be forgotten with its loop
         try:
             answered = await self._read(call)
         except BaseException:  # cancelled: another may probe at once
+            self._forget(call, probe)
             probe.dropped()
             self._wake()
             raise
         if answered is False:
+            self._forget(call, probe)
             probe.failed()
             self._wake()
             return False
         return True
+
+    def _forget(self, call: Call, probe: Probe) -> None:
+        if self._probes.get(call) is probe:
+            del self._probes[call]
 
     def _wake(self) -> None:
         """Let those who wait look again."""
