@@ -50,10 +50,17 @@ def make_sender(
         max_connections=max_connections,
     )
     life = Lifecycle(plan, Target(address.name.strip("[]"), address.port, address.is_tls), max_connections)
+    life.probe = _probe
     limiter, is_ours = _choose_limiter(rate_limit, credential, address, settings)
     if is_ours and limiter is not None:
         life.close_with(limiter)
     return Sender(life, credential, address, settings, limiter, RetryBudget())
+
+
+async def _probe(sender: Sender, linked_account_id: str | None) -> bool | None:
+    from .plain import probe  # what only few clients need
+
+    return await probe(sender, linked_account_id)
 
 
 def make_view(sender: Sender, settings: Settings, *, has_own_limiter: bool) -> Sender:

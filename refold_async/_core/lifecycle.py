@@ -6,9 +6,9 @@ import asyncio
 import os
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import httpx
@@ -85,6 +85,7 @@ class Lifecycle:
     :param max_connections: how many requests may be in flight; None for no limit.
     :ivar origin: the host, port and TLS name of Refold.
     :ivar calls: those under way.
+    :ivar probe: makes one read with a sender for an account, and returns whether it was answered.
     :ivar bindings: how often it was bound to a loop.
     """
 
@@ -94,6 +95,7 @@ class Lifecycle:
         self.bindings = 0
         self._binding = threading.Lock()
         self.calls: set[Call] = set()
+        self.probe: Callable[[Any, str | None], Awaitable[bool | None]] | None = None
         self.slots: FairSemaphore | None = None
         self.clock: LoopClock
         self.timer: LoopTimer | None = None

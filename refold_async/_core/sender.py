@@ -115,10 +115,9 @@ class Sender:
         )
 
     async def _read_for(self, call: Call) -> bool | None:
-        """Make one read in the name of a call, to see whether Refold can be reached."""
-        from .plain import probe  # which builds on this module
-
-        return await probe(self, call.linked_account_id)
+        """Make one read in the name of a call, to see whether Refold can be reached; None if none can be made."""
+        read = self.life.probe
+        return None if read is None else await read(self, call.linked_account_id)
 
     @property
     def slots(self) -> FairSemaphore | None:
