@@ -11,6 +11,7 @@ import pytest
 from refold_async import ClientClosedError, Delivery, RateLimit, RefoldClient, RefoldError
 from refold_async.hooks import CallFinished
 from tests.fakes.server import FIRED_ANSWER, Peer, RawServer, serving
+from tests.support import abandons_sockets
 from tests.wire.wire import GUARD, turns, until
 
 pytestmark = pytest.mark.anyio
@@ -53,6 +54,7 @@ async def test_those_who_queue_go_on_when_all_on_the_wire_are_cancelled(
         assert not client._sender.life.calls
 
 
+@abandons_sockets
 @pytest.mark.parametrize("hooks", HOOKS, ids=["unwatched", "watched"])
 @pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
 async def test_a_client_closed_at_any_turn_of_a_call_tells_the_truth(hooks: list[Any], warm: bool) -> None:
