@@ -23,6 +23,8 @@ ATTEMPT_DELAY = 0.25
 _HANDSHAKE_SLACK = 0.25
 """Seconds by which the event loop's own limit on a handshake comes after ours, which names what has happened."""
 
+_NO_LIMIT = 86_400.0
+
 SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 _Address = tuple[socket.AddressFamily, int, Any]
 
@@ -100,8 +102,10 @@ class Connector:
             # The root's dot is no part of a certificate's name.
             tls = {"ssl": self.tls_context(), "server_hostname": target.sni or target.host.rstrip(".")}
             if timeout is not None:
-                # For uvloop, which keeps a handshake that was cancelled until its own timer goes off, after a minute.
-                tls["ssl_handshake_timeout"] = timeout + _HANDSHAKE_SLACK
+                # uvloop keeps a handshake that was cancelled until its own timer goes off. asyncio's own loops do not,
+                # and their timer would go off in a process that was stopped for longer, before ours looks once more.
+                is_plain = isinstance(loop, asyncio.BaseEventLoop)
+                tls["ssl_handshake_timeout"] = timeout + (_NO_LIMIT if is_plain else _HANDSHAKE_SLACK)
         if self.uds is not None:
             await loop.create_unix_connection(lambda: connection, self.uds, **tls)
             return
