@@ -23,7 +23,7 @@ from .definition import EventDefinition
 from .organisation import OrganisationOptions, need_api_key
 
 if TYPE_CHECKING:
-    from .._core.sender import Sender as _Sender
+    from .._core.sender import Sender
     from .._types.values import Response
 
 PATH = "/api/v2/public/application/event"
@@ -40,8 +40,8 @@ class Events:
     :param sender: the client's.
     """
 
-    def __init__(self, sender: _Sender) -> None:
-        self._sender = sender
+    def __init__(self, sender: Any) -> None:
+        self._sender: Sender = sender
 
     async def list(self, **options: Unpack[OrganisationOptions]) -> list[EventDefinition]:
         """Return all events. Refold lists them in one piece.

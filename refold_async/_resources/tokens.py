@@ -17,7 +17,7 @@ from .decode import number, text, whole
 from .organisation import OrganisationOptions, need_api_key
 
 if TYPE_CHECKING:
-    from .._core.sender import Sender as _Sender
+    from .._core.sender import Sender
     from .._types.values import Response
 
 PATH = "/api/v2/public/session-token"
@@ -78,8 +78,8 @@ class SessionTokens:
     :param wall_clock: POSIX seconds.
     """
 
-    def __init__(self, sender: _Sender, *, wall_clock: Callable[[], float] = time.time) -> None:
-        self._sender = sender
+    def __init__(self, sender: Any, *, wall_clock: Callable[[], float] = time.time) -> None:
+        self._sender: Sender = sender
         self._wall_clock = wall_clock
 
     def by_clock(self, wall_clock: Callable[[], float]) -> SessionTokens:
