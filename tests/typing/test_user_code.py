@@ -37,6 +37,14 @@ def user_code() -> dict[str, str]:
 
 FILES = user_code()
 
+
+def named_blocks() -> dict[str, str]:
+    """The blocks that say which file they are, for those that import them."""
+    texts = [page.read_text() for page in PAGES]
+    named = re.compile(r"^```python (\w+\.py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return {name: block for text in texts for name, block in named.findall(text) if name not in FILES}
+
+
 ONLY_MYPY = """
 from refold_async import Outcome
 
@@ -53,7 +61,7 @@ MISTAKES = (HERE / "mistakes.txt").read_text()
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("user_code")
-    for name, source in {**FILES, "mistakes.py": MISTAKES, "only_mypy.py": ONLY_MYPY}.items():
+    for name, source in {**named_blocks(), **FILES, "mistakes.py": MISTAKES, "only_mypy.py": ONLY_MYPY}.items():
         (folder / name).write_text(source)
     return folder
 
