@@ -70,8 +70,8 @@ dist: $(VENV)/.installed-dist  ## build the wheel and the sdist into dist/ and c
 	$(BIN)/twine check --strict dist/*
 	$(BIN)/check-wheel-contents dist/*.whl
 
-test-dist: dist  ## fire a trigger with the wheel alone, and run the sdist's own tests, each in a venv of its own
-	$(BIN)/python -m tools.try_dist dist
+test-dist: dist  ## fire a trigger with the wheel alone, and run the sdist's own tests (TESTS= for a part), each in a venv of its own
+	$(BIN)/python -m tools.try_dist dist $(TESTS)
 
 chaos: $(VENV)/.installed-dev  ## 10,000 triggers over every fault, checked against the mock's ledger; then our wire beside stock httpx
 	$(BIN)/python -m tests.campaigns.chaos --triggers 10000
