@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
+from types import CoroutineType
 from typing import Any
 
 from .._types.errors import CallbackError, InvalidTriggerError
@@ -130,11 +131,14 @@ def _make_prefix(event: str) -> str:
 
 
 def _encode_with(encoder: JSONEncoder, document: Mapping[str, Any]) -> bytes:
+    body: Any  # whatever an encoder of the caller's own returns
     try:
         body = encoder(document)
     except Exception as error:
         raise CallbackError(f"json_encoder raised {type(error).__name__} on this payload; nothing was sent") from error
     if not isinstance(body, bytes):
+        if type(body) is CoroutineType:
+            body.close()  # else Python warns that it was never awaited, whenever it is collected
         raise CallbackError(f"json_encoder must return bytes, not {type(body).__name__}: encode the text as UTF-8")
     return body
 

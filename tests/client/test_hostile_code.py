@@ -565,3 +565,16 @@ async def test_hostile_code_at_random_places_never_makes_a_verdict_lie(server: M
             assert fired_now >= 1
         elif outcome.delivery is not AMBIGUOUS:
             assert fired_now == 0, outcome
+
+
+async def test_a_coroutine_from_an_encoder_is_closed_and_no_warning_comes_later(server: MockRefold) -> None:
+    made_ones: list[Any] = []
+
+    def encoder(document: object) -> Any:
+        made_ones.append(_raises(KeyError("later")))
+        return made_ones[-1]
+
+    async with server.client(json_encoder=encoder) as client:
+        got = await ending(client.trigger("slack", "E", {"id": 1}))
+    assert type(got) is CallbackError
+    assert [each.cr_frame for each in made_ones] == [None], "closed"
