@@ -284,7 +284,7 @@ class Attempt:
         assert request is not None and timer is not None  # noqa: PT018
         now = sender.life.clock.now()
         before = call.first_sent
-        sender.mark_sent(call, now)
+        sender.launcher.mark_sent(call, now)
         flight = Flight(asyncio.Future(loop=pool.loop), timer, call.timeout, call.deadline, call)
         self._connection = None
         call.exchange = flight
@@ -321,7 +321,7 @@ class Attempt:
         return await exchange.run()
 
     def _before_write(self) -> None:
-        self._sender.mark_sent(self._call, self._sender.life.clock.now())
+        self._sender.launcher.mark_sent(self._call, self._sender.life.clock.now())
         self._tell_sent()
 
     def _give_back(self) -> None:

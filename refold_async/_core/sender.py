@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import httpx
-
-from .._api.files import read_files
 from .._api.request import EncodedRequest, TriggerEncoder
 from .._api.response import parse_object
 from .._logging import logger
-from .._types.errors import CallbackError, InvalidTriggerError, RefoldError
+from .._types.errors import CallbackError, RefoldError
 from .._types.evidence import NOT_REACHED, Cut, Evidence
 from .._types.values import Delivery, Receipt, Trigger
-from .._wire.flight import Flight
 from .._wire.loops import ends_program
 from .._wire.observed import NEVER_SENT
 from ..policies.budget import RetryBudget
@@ -27,12 +21,13 @@ from ..policies.verdict import ACCEPTED_VERDICT, Classifier, FailureKind, Verdic
 from .attempt import Attempt
 from .call import Call, CallState
 from .gate import Gate
+from .launch import Launcher
+from .prepare import continue_window, read_parts
 from .results import build_error, build_receipt, cut_short
 from .usercode import call_async, call_logged
 
 if TYPE_CHECKING:
     from .._api.address import Address
-    from .._wire.pool import Pool
     from ..limiters import PriorityRateLimiter
     from .credentials import Credential
     from .lifecycle import Lifecycle
@@ -96,10 +91,11 @@ class Sender:
         self._hooks = settings.hooks or None
         self._window = None if settings.idempotency is None else settings.idempotency.retry_within
         self._conflict_is_duplicate = settings.idempotency is not None and settings.idempotency.conflict == "duplicate"
-        # What a call may need that cannot be done in the callback that frees its slot.
-        self._needs_preparation = self.goes_in_steps or credential.rotates or settings.before_send is not None
         breaker = settings.circuit_breaker
         self.gate = None if breaker is None else Gate(breaker, life, self._read_for)
+        # What an attempt may need that cannot be done in the callback that frees its slot.
+        goes_in_steps = self.goes_in_steps or credential.rotates or settings.before_send is not None
+        self.launcher = Launcher(life, limiter, self.gate, self._window, goes_in_steps=goes_in_steps)
         self._is_only_told = self._hooks is not None and breaker is None and not self.goes_in_steps
         # Whether anybody is to be told of each attempt, or it is judged in another way than a trigger's.
         self._is_watched = self._hooks is not None or breaker is not None or self.goes_in_steps
@@ -187,7 +183,7 @@ class Sender:
                 await self._read_files(call)
             call.request = self.encode(call)
             if call.first_sent_at is not None:
-                self._continue_window(call)
+                continue_window(call, self._window)
         except RefoldError as error:
             refused = error
         if refused is not None:
@@ -201,8 +197,8 @@ class Sender:
             call.attempt = 1
             evidence = None
             if not self._is_watched:
-                future = self._launch_at_once(call)
-                evidence = await self._attempt(call) if future is None else await future
+                future = self.launcher.at_once(call)
+                evidence = await Attempt(self, call).run() if future is None else await future
             accepted = evidence is not None and self._is_plain_acceptance(call, evidence)
             if not accepted:
                 accepted = await self._try_until_decided(call, evidence)
@@ -238,23 +234,6 @@ class Sender:
         via = None if call.last.status is not None else self.life.proxy()
         return build_error(call, self.address.host, self.credential, via=via)
 
-    def read_files(self, call: Call) -> None:
-        """Check and read the call's files, here and now.
-
-        :raises InvalidTriggerError: for what cannot be sent, or could not be read.
-        :raises CallbackError: for code of the caller's own that raised.
-        """
-        if call.files is None:
-            return
-        try:
-            call.parts = read_files(call.files)
-        except RefoldError:
-            raise
-        except BaseException as error:  # a mapping or a path of the caller's own class
-            if ends_program(error):
-                raise
-            raise CallbackError(f"reading the files raised {type(error).__name__}; nothing was sent") from error
-
     async def _read_files(self, call: Call) -> None:
         """Read the files in a thread, once for all attempts. The call's deadline and `aclose` end the wait.
 
@@ -266,7 +245,7 @@ class Sender:
         life.calls.add(call)
         try:
             with life.scope_of(call):
-                await anyio.to_thread.run_sync(self.read_files, call, abandon_on_cancel=True)
+                await anyio.to_thread.run_sync(read_parts, call, abandon_on_cancel=True)
         except RefoldError:
             raise
         except BaseException:  # cancelled: nothing was sent, and it is raised again as it came
@@ -278,62 +257,7 @@ class Sender:
         if call.interrupted is not None:
             raise cut_short(call.interrupted, call)
 
-    def _continue_window(self, call: Call) -> None:
-        """Let the declared window run from the first attempt ever, which another process may have made.
-
-        :raises InvalidTriggerError: when too little of it is left.
-        """
-        first = call.first_sent_at
-        try:
-            since = None
-            if isinstance(first, datetime) and first.utcoffset() is not None:
-                since = (datetime.now(UTC) - first).total_seconds()
-        except Exception as error:  # a time zone of the caller's own class
-            raise CallbackError(f"first_sent_at raised {type(error).__name__}; nothing was sent") from error
-        if since is None:
-            raise InvalidTriggerError(f"first_sent_at must be a datetime with a time zone, or None, not {first!r}")
-        if self._window is None or call.request is None or call.request.key is None:
-            return
-        left = self._window - since
-        if left <= 0:
-            raise InvalidTriggerError(
-                "the idempotency window since first_sent_at has passed, so Refold may not drop a repeat any more; "
-                "nothing was sent now, and the event may have fired before: look in Refold",
-                delivery=Delivery.AMBIGUOUS,
-            )
-        call.cap_deadline(call.started + left)
-
     # The loop.
-
-    def _launch_at_once(self, call: Call) -> asyncio.Future[Any] | None:
-        """Write the first attempt of a call here and now, or let it wait for a slot, if nobody watches.
-
-        Returns the future of its evidence, which is None where there is more to do; or None, and nothing was done.
-        """
-        if self._needs_preparation or call.before_send is not None:
-            return None
-        pool = self.life.own_pool()
-        if pool is None:
-            return None
-        slots = self.life.slots
-        if slots is not None:
-            if not slots.available:
-                return self._queue(call, pool, slots)
-            slots.available -= 1
-            call.slots = slots
-        flight = self._launch(call, pool, None)
-        if flight is not None:
-            return flight.future
-        call.release_slot()
-        return None
-
-    def _queue(self, call: Call, pool: Pool, slots: FairSemaphore) -> asyncio.Future[Any]:
-        """Let a call wait for a slot. It is sent in the callback that frees one, if all else is at hand then."""
-        future: asyncio.Future[Any] = pool.loop.create_future()
-        timer = self.life.timer
-        assert timer is not None
-        call.queue(slots, timer, future, self._launch_queued)
-        return future
 
     def _is_plain_acceptance(self, call: Call, evidence: Evidence) -> bool:
         """Judge an attempt that nobody watches. Returns whether it was accepted, and nothing is left to decide.
@@ -390,79 +314,12 @@ class Sender:
 
     async def _attempt(self, call: Call) -> Evidence:
         """Make one attempt: at once if all is at hand, else in steps. Returns its evidence."""
-        life = self.life
-        if not self._needs_preparation and call.before_send is None and call.interrupted is None and call.slots is None:
-            pool = life.own_pool()
-            if pool is not None:
-                slots = life.slots
-                if slots is None or slots.try_acquire():
-                    call.slots = slots
-                    flight = self._launch(call, pool, None)
-                    if flight is None:
-                        return await Attempt(self, call).run()
-                    launched: Evidence = await flight.future
-                    return launched
-                queued: Evidence | None = await self._queue(call, pool, slots)
-                if queued is not None:
-                    return queued
+        if call.interrupted is None and call.slots is None:
+            future = self.launcher.at_once(call)
+            evidence: Evidence | None = None if future is None else await future
+            if evidence is not None:
+                return evidence
         return await Attempt(self, call).run()
-
-    def _launch_queued(self, call: Call) -> None:
-        """Send a call that has just been handed a slot, or wake it to prepare what cannot be done here."""
-        future = call.future
-        assert future is not None
-        try:
-            pool = self.life.own_pool()
-            if pool is None or self._launch(call, pool, future) is None:
-                future.set_result(None)
-        except BaseException as error:  # in the callback of another call's, which it must not end
-            if not future.done():
-                future.set_exception(error)
-            if not isinstance(error, Exception):
-                raise
-
-    def _launch(self, call: Call, pool: Pool, future: asyncio.Future[Any] | None) -> Flight | None:
-        """Write the request of a call that holds a slot, if a grant and a connection are at hand."""
-        if self.gate is not None and not self.gate.lets(call):
-            return None
-        life = self.life
-        now = life.clock.now()
-        connection = pool.take_idle(life.origin, now)
-        if connection is None:
-            return None
-        if self.limiter is not None and not _is_taken(self.limiter):
-            pool.release(connection, reusable=True)
-            return None
-        before = call.first_sent
-        if call.is_patient or self._window is not None:
-            self.mark_sent(call, now)
-        elif call.first_sent is None:  # the same, for most calls
-            call.first_sent = time.time()
-        timer, request = life.timer, call.request
-        assert timer is not None and request is not None  # noqa: PT018 - both narrow a type
-        flight = Flight(future or asyncio.Future(loop=pool.loop), timer, call.timeout, call.deadline, call)
-        call.exchange = flight
-        call.state = _ON_WIRE
-        try:
-            flight.launch(connection, request, now)
-        except httpx.WriteError:  # it had just been closed; nothing was written
-            call.exchange = None
-            call.state = _PREPARING
-            call.first_sent = before
-            return None
-        return flight
-
-    def mark_sent(self, call: Call, now: float) -> None:
-        """Note that a request is about to be written: the deadline runs from now, and so does the window.
-
-        :param now: loop time.
-        """
-        if call.is_patient:
-            call.resume_deadline(now)
-        if call.first_sent is None:
-            call.first_sent = time.time()
-            if self._window is not None:
-                call.cap_deadline(now + self._window)
 
     def _abandon(self, call: Call) -> None:
         """Leave nothing behind of a call that was cancelled, and judge it by what is known."""
@@ -598,16 +455,6 @@ class Sender:
 
 
 _NEVER = float("inf")
-
-
-def _is_taken(limiter: PriorityRateLimiter) -> bool:
-    """Take a slot of the limiter that is free now. One of the user's own that raises is asked again, in steps."""
-    try:
-        return limiter.try_take() is True
-    except BaseException as error:  # this may run in the callback of another call
-        if ends_program(error):
-            raise
-        return False
 
 
 def _guarded(classify: Classifier) -> Classifier:
