@@ -229,10 +229,15 @@ async def probe(sender: Sender, linked_account_id: str | None) -> bool | None:
             timeout=PROBE_SECONDS,
             deadline=PROBE_SECONDS,
         )
-    except APIError as error:
-        return not is_outage(status_code=error.status_code)
-    except (DeadlineExceededError, RefoldConnectionError, RefoldTimeoutError, UnexpectedResponseError):
-        return False
-    except RefoldError:  # no credential, no account, a session of the user's own that refuses it
-        return None
+    except RefoldError as error:
+        return was_answered(error)
     return True
+
+
+def was_answered(error: RefoldError) -> bool | None:
+    """Return whether the error of a read says that Refold answered; None if the read could not be made at all."""
+    if isinstance(error, APIError):
+        return not is_outage(status_code=error.status_code)
+    if isinstance(error, DeadlineExceededError | RefoldConnectionError | RefoldTimeoutError | UnexpectedResponseError):
+        return False
+    return None  # no credential, a session of the user's own that refuses it

@@ -48,6 +48,10 @@ Account = Annotated[str | None, typer.Option(help="For rows without one.")]
 Prefix = Annotated[str | None, typer.Option(help="What keys begin with; the name of the file, if left out.")]
 
 
+_MOST_TOLD = 20
+"""Rows that cannot be sent of which each has its line; the others are counted."""
+
+
 @define
 class Counts:
     """What became of the rows."""
@@ -87,15 +91,8 @@ def load(use: Use) -> Callable[..., None]:
 
         async def work(outbox: SQLiteOutbox) -> None:
             with _opened(rows, reading, Constants(slug=slug, event=event)) as found:
-
-                def pairs() -> Iterator[tuple[str, Trigger]]:
-                    for row in found:
-                        if isinstance(row, BadRow):
-                            _tell_bad(row, counts)
-                        else:
-                            yield _keyed(row, prefix or _name_of(rows), linked_account_id)
-
-                counts.queued = await outbox.put_many(pairs())
+                keyed = _keyed(found, prefix or _name_of(rows), linked_account_id, counts)
+                counts.queued = await outbox.put_many(keyed)
 
         use(into, work, as_json=as_json, is_new=True)
         _finish(counts, as_json=as_json)
@@ -137,12 +134,8 @@ def import_journal(use: Use) -> Callable[..., None]:
 
         async def work(outbox: SQLiteOutbox) -> None:
             with _opened(rows, reading, Constants(slug=slug, event=event)) as found:
-                for row in found:
-                    if isinstance(row, BadRow):
-                        _tell_bad(row, counts)
-                        continue
-                    key, trigger = _keyed(row, prefix or _name_of(rows), linked_account_id)
-                    origin = _origin(row)
+                for key, trigger in _keyed(found, prefix or _name_of(rows), linked_account_id, counts):
+                    origin = _origin(trigger)
                     line, state = origin.line, table.fence(origin.line)
                     if state is not State.QUEUED and not table.matches(line, origin.digest):
                         stop(
@@ -221,11 +214,20 @@ def _opened(rows: str, reading: Reading, constants: Constants) -> Iterator[Itera
         stop(str(error))
 
 
-def _keyed(trigger: Trigger, prefix: str, account: str | None) -> tuple[str, Trigger]:
-    line = _origin(trigger).line
-    if account is not None and trigger.linked_account_id is None:
-        trigger = evolve(trigger, linked_account_id=account)
-    return f"{prefix}:{line}", trigger
+def _keyed(
+    rows: Iterator[Trigger | BadRow], prefix: str, account: str | None, counts: Counts
+) -> Iterator[tuple[str, Trigger]]:
+    """Return the rows that can be sent, each with its key; tell of the others."""
+    for row in rows:
+        if isinstance(row, BadRow):
+            counts.bad += 1
+            if counts.bad <= _MOST_TOLD:
+                typer.echo(f"{row.place}: {row.problem}", err=True)
+            continue
+        trigger = row
+        if account is not None and row.linked_account_id is None:
+            trigger = evolve(row, linked_account_id=account)
+        yield f"{prefix}:{_origin(row).line}", trigger
 
 
 def _origin(trigger: Trigger) -> Origin:
@@ -241,12 +243,6 @@ def _name_of(rows: str) -> str:
     if len(name) <= 100:
         return name
     return f"{name[:80]}~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-
-
-def _tell_bad(row: BadRow, counts: Counts) -> None:
-    counts.bad += 1
-    if counts.bad <= 20:
-        typer.echo(f"{row.place}: {row.problem}", err=True)
 
 
 def _finish(counts: Counts, *, as_json: bool) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from ._pg_schema import EARLIER
+
 DEFER: Final = """SELECT procrastinate_defer_jobs_v1(ARRAY(
         SELECT ROW(
             %s::varchar, %s::varchar, 0, NULL, NULL, jsonb_build_object('key', o.key),
@@ -21,10 +23,9 @@ NAME_JOBS: Final = """UPDATE refold_outbox AS o SET job = j.id FROM procrastinat
     WHERE j.id = ANY(%s::bigint[]) AND o.key = j.args->>'key'"""
 """Write into each row which job is its last."""
 
-_IS_BEHIND: Final = """EXISTS (
-        SELECT 1 FROM refold_outbox AS e WHERE e.ordering_key = o.ordering_key AND e.seq < o.seq
-        AND e.ordering_key IS NOT NULL AND e.state NOT IN ('accepted', 'rejected')
-    )"""
+_IS_BEHIND: Final = f"""EXISTS (
+        SELECT 1 FROM refold_outbox AS e WHERE e.ordering_key = o.ordering_key AND e.seq < o.seq AND {EARLIER}
+    )"""  # noqa: S608 - our own words
 
 FORGOTTEN: Final = f"""SELECT o.key FROM refold_outbox AS o
     WHERE o.due <= clock_timestamp() - make_interval(secs => %s)

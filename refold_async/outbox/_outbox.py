@@ -15,8 +15,9 @@ from .._types.errors import ConfigurationError, InvalidTriggerError, OutboxError
 from .._types.values import Receipt, Trigger
 from ..policies.fence import Sent
 from . import _rows, _settle
+from ._chunks import put_in_chunks
 from ._database import Database, Synchronous
-from ._delivery import DeliveryClient, Pace, deliver
+from ._delivery import DeliveryClient, Pace
 from ._events import RelayHook
 from ._join import Execute, join
 from ._relay import Relay
@@ -117,39 +118,20 @@ class SQLiteOutbox:
         :returns: how many items there were, those that had been put before included.
         :raises InvalidTriggerError: as `put` does; the chunks before that stay.
         """
-        count = 0
-        chunk: list[tuple[Value, ...]] = []
 
-        async def flush() -> None:
-            nonlocal count
-            values, size = chunk[:], len(chunk)
-            chunk.clear()
+        def encode(key: str | None, trigger: Trigger) -> tuple[Value, ...]:
+            key, text, now = make_key(key, self._clock), encode_trigger(trigger), self._clock()
+            return _rows.put_values(key, text, digest_of(text), trigger.ordering_key, now, now)
 
+        async def put(chunk: list[tuple[Value, ...]]) -> None:
             def job() -> None:
                 with self._database.transaction() as own:
-                    _rows.put_all(own, values)
+                    _rows.put_all(own, chunk)
 
             await self._run(job)
-            count += size
             self._tell()
 
-        def take(item: Trigger | tuple[str, Trigger]) -> bool:
-            given, trigger = item if isinstance(item, tuple) else (None, item)
-            key, text, now = make_key(given, self._clock), encode_trigger(trigger), self._clock()
-            chunk.append(_rows.put_values(key, text, digest_of(text), trigger.ordering_key, now, now))
-            return len(chunk) >= _CHUNK
-
-        if isinstance(triggers, AsyncIterable):
-            async for each in triggers:
-                if take(each):
-                    await flush()
-        else:
-            for each in triggers:
-                if take(each):
-                    await flush()
-        if chunk:
-            await flush()
-        return count
+        return await put_in_chunks(triggers, _CHUNK, encode, put)
 
     async def adopt(self, trigger: Trigger, *, key: str, sent: Sent | None = None) -> str:
         """Keep an event that may have fired already, and hold it until somebody says whether it did.
@@ -192,9 +174,14 @@ class SQLiteOutbox:
     async def deliver(self, key: str, client: DeliveryClient, *, pace: Pace | None = None) -> Receipt:
         """Send one event now, unless it is known what became of it: for an engine of your own in place of `relay`.
 
+        :raises RetryLater: also while an earlier event of its ordering key is not settled.
         :raises RefoldError: as `deliver` of this package does.
         """
-        return await deliver(self, client, key, pace=pace)
+        return await _settle.deliver_in_order(self, client, key, pace=pace)
+
+    async def is_behind(self, row: Row) -> bool:
+        """Whether an event waits for an earlier one of its ordering key that neither fired nor was rejected."""
+        return await self._with(lambda own, _: _rows.is_behind(own, row))
 
     def relay(
         self,

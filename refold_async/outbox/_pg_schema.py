@@ -113,10 +113,12 @@ BLOCKED: Final = """SELECT count(*) FROM refold_outbox AS r WHERE r.state = 'que
         AND e.ordering_key IS NOT NULL AND e.state = 'ambiguous' AND e.due IS NULL
     )"""
 
-IS_BEHIND: Final = """SELECT EXISTS (
-        SELECT 1 FROM refold_outbox AS e WHERE e.ordering_key = %s AND e.seq < %s
-        AND e.ordering_key IS NOT NULL AND e.state NOT IN ('accepted', 'rejected')
-    )"""
+EARLIER: Final = "e.ordering_key IS NOT NULL AND e.state NOT IN ('accepted', 'rejected')"
+"""Of an earlier event `e` of an ordering key: it is not settled. Written as the condition of its index."""
+
+IS_BEHIND: Final = f"""SELECT EXISTS (
+        SELECT 1 FROM refold_outbox AS e WHERE e.ordering_key = %s AND e.seq < %s AND {EARLIER}
+    )"""  # noqa: S608 - our own words
 """Whether an earlier event of the ordering key is not settled; in the order ordering key, seq."""
 
 

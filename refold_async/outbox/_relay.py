@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import os
 from collections.abc import Callable, Iterable
@@ -15,20 +14,21 @@ import anyio
 from anyio.abc import TaskGroup
 
 from .._core.filelock import try_lock
-from .._types.errors import APIError, HeldError, OutboxError, RefoldError, RetryLater
+from .._core.plain import was_answered
+from .._logging import logger
+from .._types.errors import HeldError, OutboxError, RefoldError, RetryLater
 from .._types.values import Receipt
 from .._wire.loops import running_loop
 from ._delivery import Pace, deliver_row
-from ._events import EventHeld, RelayEvent, RelayHook, RelayPaused, RelayResumed
+from ._events import EventHeld, RelayHook, RelayPaused, RelayResumed
 from ._pause import Pause, PauseState
 from ._row import Row
-from ._status import EventStatus, status_of
+from ._status import EventStatus
 from ._store import DeliveryStore
+from ._telling import tell, tell_held
 
 if TYPE_CHECKING:
     from ..client import RefoldClient
-
-logger = logging.getLogger("refold_async")
 
 _RETRY_LOCK: Final = 1.0
 """Seconds between two looks whether the file's other relay has ended."""
@@ -220,14 +220,14 @@ class Relay:
             self._resting[row.key] = anyio.current_time() + min(error.delay, _LONGEST_REST)
         except HeldError as error:
             ending = error.__cause__ if isinstance(error.__cause__, RefoldError) else None
-            await self._tell_held(row.key)
+            await tell_held(self._store, row.key, self._hooks)
         except OutboxError as error:
             logger.warning("the event %r: %s", row.key, error)
             self._resting[row.key] = anyio.current_time() + _RETRY_LOCK
         except RefoldError as error:
             logger.warning("the event %r was rejected: %s", row.key, error)
             ending = error
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, it must not end the relay: the other events go on
             logger.exception("the event %r could not be delivered", row.key)
             self._resting[row.key] = anyio.current_time() + _LONGEST_REST
         finally:
@@ -240,12 +240,12 @@ class Relay:
         after = self._pause.record(ending)
         if before is PauseState.RUNNING and after is PauseState.PAUSED and isinstance(ending, RefoldError):
             logger.error("the relay pauses, and the events wait: %s", ending)
-            self._tell(RelayPaused(ending))
+            tell(self._hooks, RelayPaused(ending))
         elif before is not PauseState.RUNNING and after is PauseState.RUNNING:
             seconds = anyio.current_time() - self._pause.since
             logger.warning("the relay goes on after %.0f s", seconds)
             self._resting.clear()
-            self._tell(RelayResumed(seconds))
+            tell(self._hooks, RelayResumed(seconds))
 
     async def _tell_held_before(self) -> None:
         """Tell of what is held already: whoever held it may have died before it could tell."""
@@ -257,40 +257,16 @@ class Relay:
         if found:
             logger.error("%d events may have fired, and are held: `refold-async outbox held` lists them", len(found))
         for status in found:
-            self._tell(EventHeld(status))
-
-    async def _tell_held(self, key: str) -> None:
-        try:
-            row = await self._store.load(key)
-        except OutboxError as error:
-            logger.warning("the event %r may have fired, and is held; its row cannot be read: %s", key, error)
-            return
-        if row is not None and row.is_held:
-            status = status_of(row)
-            logger.error(
-                "the event %r (%s, %s) may have fired, and is held: look whether it did, and say so with "
-                "`refold-async outbox resolve`",
-                key, status.slug, status.event,
-            )  # fmt: skip
-            self._tell(EventHeld(status))
-
-    def _tell(self, event: RelayEvent) -> None:
-        for hook in self._hooks:
-            try:
-                hook(event)
-            except Exception:
-                logger.exception("a hook of the relay failed")
+            tell(self._hooks, EventHeld(status))
 
     async def _read(self) -> bool:
-        """Make one read; return whether Refold answered it, with whatever."""
+        """Make one read; return whether Refold answered it, with whatever, or it could not be made at all."""
         try:
             await self._client.request(
                 "GET", "/api/v2/public/execution", params={"limit": "1"}, retry=None, timeout=10.0, deadline=10.0
             )
-        except APIError as error:
-            return error.status_code < 500
-        except RefoldError:
-            return False
+        except RefoldError as error:
+            return was_answered(error) is not False
         return True
 
     async def _prune(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from .._types.errors import InvalidTriggerError
 from ..policies.fence import Sent, State
 from ._row import COLUMNS, Change, Row, Value, changed, stamped
-from ._schema import BLOCKED, BY_KEY, DUE, HELD, INSERT
+from ._schema import BLOCKED, BY_KEY, DUE, HELD, INSERT, IS_BEHIND
 from ._status import OutboxStats
 
 _CHUNK: Final = 500
@@ -42,6 +42,13 @@ def move(connection: sqlite3.Connection, row: Row, change: Change, now: float) -
 def due(connection: sqlite3.Connection, now: float, limit: int) -> list[Row]:
     """Return the rows that somebody should look at, those that are due first before the others."""
     return [row_of(found, now) for found in connection.execute(DUE, (now, limit))]
+
+
+def is_behind(connection: sqlite3.Connection, row: Row) -> bool:
+    """Return whether an event waits for an earlier one of its ordering key."""
+    if row.ordering_key is None or row.state is not State.QUEUED:
+        return False
+    return connection.execute(IS_BEHIND, (row.ordering_key, row.seq)).fetchone() is not None
 
 
 def next_due(connection: sqlite3.Connection, now: float) -> float | None:

@@ -61,10 +61,17 @@ INSERT: Final = (
 
 BY_KEY: Final = f"SELECT {SELECTED} FROM refold_outbox WHERE key = ?"  # noqa: S608
 
+_EARLIER = """e.ordering_key IS NOT NULL AND e.state NOT IN ('accepted', 'rejected')"""
+"""Of an earlier event `e` of an ordering key: it is not settled. Written as the condition of its index."""
+
+IS_BEHIND: Final = f"""SELECT 1 FROM refold_outbox AS e WHERE e.ordering_key = ? AND e.seq < ? AND {_EARLIER}
+    LIMIT 1"""  # noqa: S608
+"""In the order ordering key, seq."""
+
 DUE: Final = f"""SELECT {SELECTED} FROM refold_outbox AS r WHERE due <= ? AND (
         ordering_key IS NULL OR state != 'queued' OR NOT EXISTS (
             SELECT 1 FROM refold_outbox AS e WHERE e.ordering_key = r.ordering_key AND e.seq < r.seq
-            AND e.ordering_key IS NOT NULL AND e.state NOT IN ('accepted', 'rejected')
+            AND {_EARLIER}
         )
     ) ORDER BY due, seq LIMIT ?"""  # noqa: S608
 """What somebody should look at, the first in its ordering key only."""
@@ -72,9 +79,9 @@ DUE: Final = f"""SELECT {SELECTED} FROM refold_outbox AS r WHERE due <= ? AND (
 HELD: Final = f"""SELECT {SELECTED} FROM refold_outbox WHERE state = 'ambiguous' AND due IS NULL
     ORDER BY seq LIMIT ?"""  # noqa: S608
 
-BLOCKED: Final = """SELECT count(*) FROM refold_outbox AS r WHERE r.state = 'queued' AND r.ordering_key IS NOT NULL
+BLOCKED: Final = f"""SELECT count(*) FROM refold_outbox AS r WHERE r.state = 'queued' AND r.ordering_key IS NOT NULL
     AND EXISTS (
         SELECT 1 FROM refold_outbox AS e WHERE e.ordering_key = r.ordering_key AND e.seq < r.seq
-        AND e.ordering_key IS NOT NULL AND e.state NOT IN ('accepted', 'rejected')
+        AND {_EARLIER}
         AND e.state = 'ambiguous' AND e.due IS NULL
-    )"""
+    )"""  # noqa: S608

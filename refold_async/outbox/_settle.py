@@ -1,13 +1,37 @@
-"""What people do with an event: look at it, say what became of it, and have it sent again. On any store."""
+"""What people and engines do with an event by its key: send it, look at it, and say what became of it. On any store."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final, Protocol
 
-from .._types.errors import ConfigurationError, EventStateError, UnknownKeyError
+from .._types.errors import ConfigurationError, EventStateError, RetryLater, UnknownKeyError
+from .._types.values import Receipt
 from ..policies.fence import Event, State
+from ._delivery import DeliveryClient, Pace, deliver_row
 from ._row import Change, Row, again, digest_of, settle
 from ._store import DeliveryStore
+
+_BEHIND: Final = 5.0
+"""Seconds after which to look again whether the event before it was settled."""
+
+
+class OrderedStore(DeliveryStore, Protocol):
+    """A store that knows the order within an ordering key."""
+
+    async def is_behind(self, row: Row) -> bool:
+        """Whether an event waits for an earlier one of its ordering key that neither fired nor was rejected."""
+
+
+async def deliver_in_order(store: OrderedStore, client: DeliveryClient, key: str, *, pace: Pace | None) -> Receipt:
+    """Do what `deliver` does, but not before the earlier events of its ordering key are settled.
+
+    :raises RetryLater: while they are not.
+    """
+    row = await existing(store, key)
+    if await store.is_behind(row):
+        raise RetryLater("an earlier event of its ordering key is not settled", delay=_BEHIND)
+    return await deliver_row(store, client, row, pace=pace)
 
 
 async def existing(store: DeliveryStore, key: str) -> Row:

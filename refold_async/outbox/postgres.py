@@ -7,12 +7,13 @@ from collections.abc import AsyncIterable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
-from .._types.errors import InvalidTriggerError, OutboxFileError, RetryLater
+from .._types.errors import InvalidTriggerError, OutboxFileError
 from .._types.values import Receipt, Trigger
 from ..policies.fence import State
 from . import _pg_schema as sql
 from . import _settle
-from ._delivery import DeliveryClient, Pace, deliver_row
+from ._chunks import put_in_chunks
+from ._delivery import DeliveryClient, Pace
 from ._join import Execute
 from ._outbox import make_key
 from ._pg_join import join, on_psycopg
@@ -26,9 +27,6 @@ __all__ = ["PostgresStore", "schema_sql"]
 
 _CHUNK: Final = 5000
 """Rows of one transaction of `put_many`, and of one step of `prune`."""
-
-_BEHIND: Final = 5.0
-"""Seconds after which to look again whether the event before it was settled."""
 
 _LONGEST_ORDERING_KEY: Final = 500
 """Characters, so that the index takes it."""
@@ -137,31 +135,9 @@ class PostgresStore:
         :returns: how many items there were, those that had been put before included.
         :raises InvalidTriggerError: as `put` does; the chunks before that stay.
         """
-        count = 0
-        chunk: list[tuple[str, str, str, str | None]] = []
-
-        async def flush() -> None:
-            nonlocal count
-            count += len(chunk)
-            await self._link.run(lambda own: self._copy(own, chunk))
-            chunk.clear()
-
-        def take(item: Trigger | tuple[str, Trigger]) -> bool:
-            key, trigger = item if isinstance(item, tuple) else (None, item)
-            chunk.append(_values(key, trigger))
-            return len(chunk) >= _CHUNK
-
-        if isinstance(triggers, AsyncIterable):
-            async for each in triggers:
-                if take(each):
-                    await flush()
-        else:
-            for each in triggers:
-                if take(each):
-                    await flush()
-        if chunk:
-            await flush()
-        return count
+        return await put_in_chunks(
+            triggers, _CHUNK, _values, lambda chunk: self._link.run(lambda own: self._copy(own, chunk))
+        )
 
     async def _put(self, execute: Execute, values: tuple[Any, ...]) -> None:
         key, digest = values[0], values[2]
@@ -197,13 +173,10 @@ class PostgresStore:
         :raises RetryLater: also while an earlier event of its ordering key is not settled.
         :raises RefoldError: as `deliver` of this package does.
         """
-        row = await _settle.existing(self, key)
-        if await self.is_behind(row):
-            raise RetryLater("an earlier event of its ordering key is not settled", delay=_BEHIND)
-        return await deliver_row(self, client, row, pace=pace)
+        return await _settle.deliver_in_order(self, client, key, pace=pace)
 
     async def is_behind(self, row: Row) -> bool:
-        """Tell whether an event waits for an earlier one of its ordering key that neither fired nor was rejected."""
+        """Whether an event waits for an earlier one of its ordering key that neither fired nor was rejected."""
         if row.ordering_key is None or row.state is not State.QUEUED:
             return False
         return bool((await self._execute(sql.IS_BEHIND, (row.ordering_key, row.seq)))[0][0])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from .._logging import logger
 from .._types.errors import (
     ConfigurationError,
     HeldError,
@@ -21,12 +21,13 @@ from .._types.errors import (
 from . import _jobs as sql
 from ._client import ClientOfLoop, Making
 from ._delivery import DeliveryClient, Pace, deliver_row
-from ._events import EventHeld, RelayHook
+from ._events import RelayHook
 from ._join import Execute
 from ._pg_join import on_psycopg
 from ._row import Row
 from ._settle import seconds
 from ._status import EventStatus, status_of
+from ._telling import tell_held
 from .postgres import PostgresStore
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Outbox"]
 
-logger = logging.getLogger("refold_async")
 
 REAP_EVERY: Final = 15
 """Seconds between two looks for events whose worker is gone."""
@@ -124,7 +124,7 @@ class Outbox(PostgresStore):
         try:
             await deliver_row(self, await self._clients.get(), row, pace=self._pace)
         except HeldError:
-            await self._tell_held(key)
+            await tell_held(self, key, self._hooks)
             raise
         except OutboxError:  # `RetryLater` too
             raise
@@ -204,24 +204,6 @@ class Outbox(PostgresStore):
             total += count
             if count < _CHUNK:
                 return total
-
-    async def _tell_held(self, key: str) -> None:
-        """Tell the log and the hooks of an event that is held."""
-        row = await self.load(key)
-        if row is None or not row.is_held:
-            return
-        status = status_of(row)
-        logger.warning(
-            "the event %r (%s, %s) may have fired, and is held: look whether it did, and say so with resolve()",
-            key,
-            status.slug,
-            status.event,
-        )
-        for hook in self._hooks:
-            try:
-                hook(EventHeld(status))
-            except Exception:
-                logger.exception("a hook of the outbox failed")
 
     def _borrow(self) -> Any:
         pool = getattr(self._app.connector, "pool", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -303,19 +304,38 @@ def test_a_second_relay_of_a_file_waits_and_takes_over(tmp_path: Path) -> None:
     run("asyncio", main)
 
 
-def test_a_hook_that_fails_stops_nothing(tmp_path: Path) -> None:
+class Abort(BaseException):
+    """Not an `Exception`, and nothing that ends a program."""
+
+
+async def _later() -> None:
+    raise AssertionError("a hook is not awaited")
+
+
+HOOKS: dict[str, Callable[[], object]] = {
+    "an error": lambda: (_ for _ in ()).throw(ZeroDivisionError()),
+    "no Exception": lambda: (_ for _ in ()).throw(Abort()),
+    "a cancellation": lambda: (_ for _ in ()).throw(asyncio.CancelledError()),
+    "a group": lambda: (_ for _ in ()).throw(BaseExceptionGroup("mine", [Abort()])),
+    "a coroutine": _later,
+}
+
+
+@pytest.mark.parametrize("amiss", HOOKS)
+def test_a_hook_that_fails_stops_nothing(tmp_path: Path, amiss: str, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(event: object) -> object:
+        return HOOKS[amiss]()
+
     async def main() -> None:
         world = World(tmp_path)
-        world.told = None  # type: ignore[assignment]
-
-        def fail(event: object) -> None:
-            raise ZeroDivisionError
-
         world.service = lambda event: DOUBT if event == "a" else None
         world.put("a", "b")
-        relay = Relay(world.store, world.client, hooks=[fail], prune_after=None, max_concurrency=1)  # type: ignore[arg-type]
+        hooks: list[Any] = [fail, world.told.append]
+        relay = Relay(world.store, world.client, hooks=hooks, prune_after=None, max_concurrency=1)  # type: ignore[arg-type]
         async with relay:
             await anyio.sleep(10)
         assert world.names == ["b"]
+        assert [type(each) for each in world.told] == [EventHeld], "the other hook is told all the same"
 
     run("asyncio", main)
+    assert "a hook of the outbox on EventHeld" in caplog.text

@@ -26,6 +26,7 @@ from refold_async import (
     OutboxFileError,
     OutboxWriteError,
     Receipt,
+    RetryLater,
     ServerError,
     Trigger,
     UnknownKeyError,
@@ -398,3 +399,34 @@ async def test_a_connection_to_another_file_is_refused(path: Path, tmp_path: Pat
         with pytest.raises(ConfigurationError, match="takes a connection"):
             await outbox.put(TRIGGER, connection=object())
     app.close()
+
+
+@pytest.mark.parametrize("ending", [None, "rejected", "held", "resolved", "not yet"])
+async def test_an_engine_of_its_own_cannot_send_an_event_before_the_earlier_ones_of_its_ordering_key(
+    path: Path, ending: str | None
+) -> None:
+    refused = BadRequestError("no", status_code=400, delivery=Delivery.REJECTED)
+    doubt = ServerError("?", status_code=502, delivery=Delivery.AMBIGUOUS)
+    async with box(path) as outbox:
+        first = await outbox.put(Trigger("crm", "Placed", {"id": 1}, ordering_key="7"))
+        later = await outbox.put(Trigger("crm", "Paid", {"id": 1}, ordering_key="7"))
+        other = await outbox.put(Trigger("crm", "Placed", {"id": 2}, ordering_key="8"))
+        if ending is None:
+            await outbox.deliver(first, client())
+        elif ending == "rejected":
+            with pytest.raises(BadRequestError):
+                await outbox.deliver(first, client(refused))
+        elif ending in ("held", "resolved"):
+            with pytest.raises(HeldError):
+                await outbox.deliver(first, client(doubt))
+        if ending == "resolved":
+            await outbox.resolve(first, fired=True)
+        sender = client()
+        if ending in ("held", "not yet"):
+            with pytest.raises(RetryLater):
+                await outbox.deliver(later, sender)
+            assert sender.calls == []
+        else:
+            await outbox.deliver(later, sender)
+            assert [call["event"] for call in sender.calls] == ["Paid"]
+        await outbox.deliver(other, client())
