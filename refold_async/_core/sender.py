@@ -8,8 +8,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .._api.request import EncodedRequest, TriggerEncoder
+from .._api.request import EncodedRequest
 from .._api.response import parse_object
+from .._api.trigger import TriggerEncoder
 from .._logging import logger
 from .._types.errors import CallbackError, RefoldError
 from .._types.evidence import NOT_REACHED, Cut, Evidence

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from .._api.request import TOKEN_PREFIX
+from .._api.trigger import TOKEN_PREFIX
 from .._core.settings import RequestOptions
 from .._types.errors import InvalidRequestError, NotFoundError
 from .channel import Channel

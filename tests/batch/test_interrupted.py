@@ -70,5 +70,7 @@ def test_ctrl_c(backend: str, call: str, times: int) -> None:
             output, _ = process.communicate(timeout=20)
         finally:
             process.kill()
-    assert output == "10 20 30\ninterrupted\n"
+    # Python's own: an interrupt may strike between the making of a coroutine, in whatever library, and its await.
+    lines = [line for line in output.splitlines() if "RuntimeWarning" not in line]
+    assert lines == ["10 20 30", "interrupted"], output
     assert time.monotonic() - began < 4, "not the five seconds of leaving early, nor the fifty of the deadline"

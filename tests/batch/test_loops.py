@@ -100,7 +100,8 @@ async def test_leaving_early_never_hangs() -> None:
     """With rows on the wire to a server that stalls, waiting to try again, and waiting for the limiter."""
     told = Told()
     with MockRefold(rate_limit=None) as server:
-        server.next(None, Fault.stall_head(seconds=1.0), Fault.throttle("50"), Fault.stall_head(seconds=1.0))
+        # The 429 comes last: it pauses the limiter, and what had no slot by then would not be sent.
+        server.next(None, Fault.stall_head(seconds=1.0), Fault.stall_head(seconds=1.0), Fault.throttle("50"))
         async with server.client(rate_limit=RateLimit(4, 4), timeout=30) as client:
             async with client.trigger_stream(map(trigger, range(1000)), max_concurrency=8, on_outcome=told) as outcomes:
                 await anext(outcomes)

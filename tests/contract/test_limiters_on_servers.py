@@ -52,18 +52,6 @@ def _nothing_is_left() -> None:
     """Not of the wire: no look at its pools."""
 
 
-@pytest.fixture(scope="module")
-def redis() -> Iterator[Server]:
-    with redis_server() as server:
-        yield needed(server, "Redis or Valkey")
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Server]:
-    with postgres_server() as server:
-        yield needed(server, "PostgreSQL")
-
-
 @pytest_asyncio.fixture(params=KINDS)
 async def make(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """Makes limiters that share one limit, if they can; they are closed in the end."""

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -17,18 +16,12 @@ from refold_async import Trigger
 from refold_async.outbox.postgres import PostgresStore
 from refold_async.testing import MockRefold
 
-from .servers import Server, needed, postgres_server
+from .servers import Server
 
 for _name in ("procrastinate", "sqlalchemy", "asyncpg"):
     pytest.importorskip(_name)
 
 PAGE = Path(__file__).parents[2] / "docs" / "outbox.md"
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Server]:
-    with postgres_server() as server:
-        yield needed(server, "PostgreSQL")
 
 
 @pytest.fixture

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from .servers import Server, needed, postgres_server
+from .servers import Server
 
 pytest.importorskip("procrastinate")
 
 from tests.campaigns.outbox_kill_procrastinate import run
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Server]:
-    with postgres_server() as server:
-        yield needed(server, "PostgreSQL")
 
 
 @pytest.mark.timeout(180)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import psycopg
@@ -33,7 +33,7 @@ from refold_async.outbox._row import postpone
 from refold_async.outbox.postgres import PostgresStore, schema_sql
 from tests.fakes.outbox import ScriptedClient
 
-from .servers import Server, free_port, needed, postgres_server
+from .servers import Server, free_port
 from .stacks import STACKS, sqlalchemy_url
 
 pytestmark = pytest.mark.asyncio
@@ -44,12 +44,6 @@ TRIGGER = Trigger("crm", "Placed", {"id": 7})
 @pytest.fixture
 def _nothing_is_left() -> None:
     """Not of the wire: no look at its pools."""
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Server]:
-    with postgres_server() as server:
-        yield needed(server, "PostgreSQL")
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any, Self
 
 import psycopg
@@ -29,7 +29,7 @@ from refold_async.outbox._events import EventHeld
 from refold_async.outbox.procrastinate import Outbox
 from tests.fakes.outbox import ScriptedClient
 
-from .servers import Server, needed, postgres_server
+from .servers import Server
 from .stacks import STACKS
 
 pytestmark = pytest.mark.asyncio
@@ -40,12 +40,6 @@ TRIGGER = Trigger("crm", "Placed", {"id": 7})
 @pytest.fixture
 def _nothing_is_left() -> None:
     """Not of the wire: no look at its pools."""
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Server]:
-    with postgres_server() as server:
-        yield needed(server, "PostgreSQL")
 
 
 @pytest_asyncio.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,25 +18,11 @@ from refold_async.limiters.redis import RedisStore
 from refold_async.limiters.sqlite import SQLiteStore
 from refold_async.policies.shared_pacing import MICRO, Answer, Question, SharedState
 
-from .servers import Server, needed, postgres_server, redis_server
-
 pytestmark = pytest.mark.asyncio
 
 START = 1_800_000_000 * MICRO
 
 _names = (f"test-{number}" for number in itertools.count())
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[Server]:
-    with redis_server() as server:
-        yield needed(server, "Redis or Valkey")
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Server]:
-    with postgres_server() as server:
-        yield needed(server, "PostgreSQL")
 
 
 class Clock:

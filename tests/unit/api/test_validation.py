@@ -20,7 +20,7 @@ from refold_async import (
     RefoldError,
 )
 from refold_async._api.encode import _make_chunks, encode_body
-from refold_async._api.request import check_slug
+from refold_async._api.trigger import check_slug
 from tests.fakes.transport import FakeTransport, fired
 
 
