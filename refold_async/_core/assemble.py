@@ -15,7 +15,7 @@ from .._wire.tls import check_verify
 from ..limiters import PriorityRateLimiter, RateLimiter, default_name, limiter_for_client
 from ..policies.budget import RetryBudget
 from .credentials import Credential
-from .lifecycle import Lifecycle
+from .lifecycle import OTHER_CONNECTIONS, Lifecycle
 from .sender import Sender
 from .settings import Settings
 
@@ -47,7 +47,8 @@ def make_sender(
         proxy=None if isinstance(proxy, Unset) else proxy,
         trust_env=isinstance(proxy, Unset),
         base_url=address.url,
-        max_connections=max_connections,
+        # Reads have connections of their own, so that neither they nor the triggers wait for the others.
+        max_connections=None if max_connections is None else max_connections + OTHER_CONNECTIONS,
     )
     life = Lifecycle(plan, Target(address.name.strip("[]"), address.port, address.is_tls), max_connections)
     life.probe = _probe

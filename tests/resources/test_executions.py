@@ -191,6 +191,7 @@ async def test_a_rerun_takes_a_slot_of_the_triggers_and_a_read_does_not() -> Non
         assert len(await client.executions.list().collect()) == 2
         rerun = asyncio.ensure_future(client.executions.rerun(run.id))
         assert len(await client.executions.list().collect()) == 2
+        assert not stalled.done()
         assert not rerun.done()
         stalled.cancel()
         await asyncio.wait([stalled])

@@ -19,6 +19,7 @@ from refold_async import (
     Delivery,
     InvalidRequestError,
     NotFoundError,
+    RateLimit,
     RefoldClient,
     RefoldError,
     Response,
@@ -28,6 +29,8 @@ from refold_async import (
 )
 from refold_async._api.plain import PlainRequest, Repeat, check_path, segment
 from refold_async._core.plain import send_plain
+from refold_async.limiters import MemoryRateLimiter
+from refold_async.testing import Fault, MockRefold
 from tests.fakes.clock import VirtualTime
 from tests.fakes.server import FIRED_ANSWER, Peer, RawServer, serving
 
@@ -423,3 +426,39 @@ async def test_closing_the_client_ends_a_read_that_waits() -> None:
         assert type(error).__name__ == "ClientClosedError"
         assert error.delivery is None
         assert type(await failing(client.request("GET", EVENTS))).__name__ == "ClientClosedError"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("wire", ["pool", "httpx"])
+@pytest.mark.parametrize("most", [1, 3])
+async def test_triggers_and_other_requests_have_connections_apart(wire: Any, most: int) -> None:
+    """Whichever of them meet a server that says nothing, the others go on."""
+    pairs: list[tuple[Any, str]] = [("trigger", "read"), ("read", "trigger")]
+    counts = {"trigger": most, "read": 10}
+    with MockRefold(rate_limit=None) as server:
+        for stalls, goes in pairs:
+            server.plan(lambda entry: Fault.stall_head(fires=False), kind=stalls)
+            async with server.client(
+                rate_limit=None, max_connections=most, transport=wire, retry=None, timeout=50, deadline=50
+            ) as client:
+                client._sender.life.lane.limiter = MemoryRateLimiter(RateLimit(1000, 20))
+                arrived = server.ledger.requests + counts[stalls]
+                stalled = [asyncio.ensure_future(_call(client, stalls)) for _ in range(counts[stalls])]
+                await asyncio.to_thread(_wait_for, server, arrived)
+                for _ in range(3):
+                    await asyncio.gather(*(_call(client, goes) for _ in range(counts[goes])))
+                assert not any(call.done() for call in stalled)
+                for call in stalled:
+                    call.cancel()
+                await asyncio.wait(stalled)
+            server.plan(None, kind=stalls)
+
+
+def _wait_for(server: MockRefold, requests: int) -> None:
+    server.ledger.wait_for(lambda ledger: ledger.requests >= requests)
+
+
+async def _call(client: RefoldClient, kind: str) -> object:
+    if kind == "trigger":
+        return await client.trigger("slack", "E")
+    return await client.request("GET", "/api/v2/public/execution")
