@@ -7,16 +7,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from .._api.response import text_of
 from .._types.errors import ConfigurationError
 
-
-def text(document: Mapping[str, Any], *names: str) -> str | None:
-    """Return the first of these fields that is a text and not empty."""
-    for name in names:
-        value = document.get(name)
-        if isinstance(value, str) and value:
-            return value
-    return None
+text = text_of  # one reading of texts, for documents and for errors
 
 
 def flag(document: Mapping[str, Any], name: str) -> bool | None:

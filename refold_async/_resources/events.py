@@ -130,7 +130,8 @@ class Events:
         try:
             await self._send(PlainRequest("DELETE", path, repeat=Repeat.FREELY, is_of_account=False), options)
         except APIError as error:
-            if error.attempts < 2 or not _is_unknown(error):
+            # Ambiguous over all attempts: one before this answer may have deleted it, and was not only turned away.
+            if error.delivery is not Delivery.AMBIGUOUS or not _is_unknown(error):
                 raise
 
     async def _send(self, request: PlainRequest, options: OrganisationOptions) -> Response:

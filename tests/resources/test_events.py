@@ -100,6 +100,29 @@ async def test_an_unknown_id_is_told_by_either_status(status: Literal[400, 404])
             await client.events.delete("none")
 
 
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("fault", "may_have_deleted"),
+    [
+        (Fault.throttle("0"), False),
+        (Fault.answer(503, headers={"Retry-After": "0"}), False),
+        (Fault.reset_after_firing(), True),
+        (Fault.html_502(), True),
+    ],
+    ids=["429", "503 with Retry-After", "reset", "502"],
+)
+async def test_an_event_that_was_never_there_is_not_said_to_be_deleted(fault: Fault, may_have_deleted: bool) -> None:
+    """ "No such event" means that it is done after an attempt that may have done it, not after one turned away."""
+    async with mock(client_options={"retry": QUICK}) as (server, client):
+        server.next(fault, kind="write")
+        if may_have_deleted:
+            await client.events.delete("65f0c0ffee65f0c0ffee65f0")
+        else:
+            with pytest.raises((NotFoundError, BadRequestError)):
+                await client.events.delete("65f0c0ffee65f0c0ffee65f0")
+        assert server.ledger.requests == 2
+
+
 @pytest.mark.parametrize("status", [400, 404])
 @pytest.mark.parametrize("fault", [Fault.reset_after_firing(), Fault.answer(500, fires=True)], ids=lambda it: it.name)
 @pytest.mark.asyncio
