@@ -95,7 +95,7 @@ soak: $(VENV)/.installed-dev  ## the wire under a storm for a minute, or FOR= se
 bench: $(VENV)/.installed-bench  ## what is asked of the core: ratios beside aiohttp, pyreqwest and the floor, each with its bar
 	$(BIN)/python -m benchmarks wire
 
-bench-full: $(VENV)/.installed-bench  ## everything, in under nine minutes, written into docs and README
+bench-full: $(VENV)/.installed-bench  ## everything, in about a quarter of an hour, written into docs and README
 	$(BIN)/python -m benchmarks full
 	$(BIN)/python -m benchmarks report
 

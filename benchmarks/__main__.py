@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     asked.add_argument(
         "--instructions", action="store_true", help="count instructions by callgrind: slow, and sure on a busy machine"
     )
-    full = commands.add_parser("full", help="everything, in under nine minutes on a quiet machine")
+    full = commands.add_parser("full", help="everything, in about a quarter of an hour on a quiet machine")
     full.add_argument("--quick", action="store_true", help="fewer and shorter rounds: a look, not a result")
     full.add_argument("--only", action="append", choices=PARTS, help="measure this part again; may be repeated")
     full.add_argument("--out", type=Path, default=RESULT, help="where the raw result is written")

@@ -14,7 +14,6 @@ import typer
 from attrs import define, evolve
 
 from .. import ConfigurationError, Trigger
-from .._core.filelock import try_lock
 from ..outbox import SQLiteOutbox, check_trigger
 from ..policies.fence import Sent, State
 from ._exits import EXIT_ACCEPTED, EXIT_FAILED, stop
@@ -24,7 +23,7 @@ from ._options import Verbose
 from ._reading import InputFormat, Reading
 from ._reads import AsJSON
 from ._records import Constants, Origin
-from ._recovery import JournalError, recover
+from ._recovery import JournalError, journal_at_rest
 from ._source import Again, BadRow, Source
 from ._table import Table
 from ._words import counted, in_options
@@ -163,20 +162,8 @@ def read_table(path: Path) -> Table:
     :raises JournalError: for what is no journal, damaged, or in use.
     """
     table = Table()
-    try:
-        with path.open("rb") as file:
-            if not try_lock(file.fileno()):
-                raise JournalError(f"{path} is in use by another process: wait until it has ended")
-            first = file.readline()
-            file.seek(0)
-            try:
-                settings = str(json.loads(first).get("settings"))
-            except (ValueError, AttributeError):
-                settings = ""
-            recover(file, str(path), table, settings)
-    except OSError as error:
-        raise JournalError(f"cannot open the journal {path}: {error.strerror}") from error
-    return table
+    with journal_at_rest(path, table):
+        return table
 
 
 def _reading(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,11 +13,10 @@ import typer
 from attrs import define, field
 
 from .. import ConfigurationError, Reconciliation, RefoldClient, Sent
-from .._core.filelock import try_lock
 from ._exits import EXIT_ACCEPTED, EXIT_AMBIGUOUS, EXIT_USAGE
 from ._options import CACert, Verbose
 from ._reads import AsJSON, Deadline, fail, read_with, show_table
-from ._recovery import JournalError, recover
+from ._recovery import JournalError, journal_at_rest
 from ._table import RowState, Table
 from ._words import counted
 
@@ -123,24 +121,16 @@ def read_open_rows(path: Path) -> tuple[str, list[OpenRow]]:
     """
     table = Table()
     try:
-        with path.open("rb") as file:
-            if not try_lock(file.fileno()):
-                raise JournalError(f"{path} is in use by another process: wait until it has ended")
-            header = next(_entries(file, os.fstat(file.fileno()).st_size), {})
-            file.seek(0)
-            # Whatever the rows had in common: they are not compared with an input here.
-            size = recover(file, str(path), table, str(header.get("settings"))).size
+        with journal_at_rest(path, table) as (file, found):
             rows = {line: OpenRow(line) for line in sorted(table.lines(RowState.AMBIGUOUS))}
-            where = str(header.get("base_url"))
+            where = str(found.base_url)
             file.seek(0)
-            for entry in _entries(file, size):
+            for entry in _entries(file, found.size):
                 if "resumed" in entry:
                     where = str(entry.get("base_url", where))
                 row = rows.get(entry["line"]) if entry.get("what") == "sending" else None
                 if row is not None and isinstance(entry.get("token"), str):
                     row.sends.setdefault(entry["token"], _sent(entry, where))
-    except OSError as error:
-        raise JournalError(f"cannot open the journal {path}: {error.strerror}") from error
     except (OverflowError, ValueError) as error:  # a time that no clock has shown
         raise JournalError(f"{path} is damaged: {error}. Restore it from a copy") from error
     return where, list(rows.values())

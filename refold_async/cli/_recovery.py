@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any
 
 from attrs import frozen
 
 from .. import Delivery, RefoldError
+from .._core.filelock import try_lock
 from ._order import digest_of_key
 from ._table import Sent, Table
 
@@ -40,13 +44,28 @@ class Recovered:
     version: int = VERSION
 
 
-def recover(file: IO[bytes], name: str, table: Table, settings: str) -> Recovered:
+@contextmanager
+def journal_at_rest(path: Path, table: Table) -> Iterator[tuple[IO[bytes], Recovered]]:
+    """Read a journal that no run is to go on with into a table, and yield it while it is locked against such a run.
+
+    :raises JournalError: for what is no journal, damaged, or in use.
+    """
+    try:
+        with path.open("rb") as file:
+            if not try_lock(file.fileno()):
+                raise JournalError(f"{path} is in use by another process: wait until it has ended")
+            yield file, recover(file, str(path), table, None)
+    except OSError as error:
+        raise JournalError(f"cannot open the journal {path}: {error.strerror}") from error
+
+
+def recover(file: IO[bytes], name: str, table: Table, settings: str | None) -> Recovered:
     """Read a journal into a table.
 
     A last line that is torn counts for nothing: a row is sent only after its line was written in full. A line that
     only lacks its line feed counts, as an editor may have taken that off.
 
-    :param settings: those of this run, which must be those of the first one.
+    :param settings: those of this run, which must be those of the first one; None where there is no run.
     :raises JournalError: for what is no journal, not the one of these rows, or damaged.
     """
     table.reading = True
@@ -88,7 +107,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     return entry if isinstance(entry, dict) else None
 
 
-def _checked(header: dict[str, Any] | None, name: str, settings: str) -> dict[str, Any]:
+def _checked(header: dict[str, Any] | None, name: str, settings: str | None) -> dict[str, Any]:
     """Make sure that this is our journal, before a byte of it is changed."""
     if header is None or header.get("journal") != KIND:
         raise JournalError(f"{name} is not a journal of refold-async batch: name another file with --journal")
@@ -98,7 +117,7 @@ def _checked(header: dict[str, Any] | None, name: str, settings: str) -> dict[st
             f"{name} was written by a newer refold-async, in format {version!r}; this one reads up to {VERSION}. Go on "
             "with the newer one: pip install -U refold-async"
         )
-    if header.get("settings") != settings:
+    if settings is not None and header.get("settings") != settings:
         raise JournalError(
             f"{name} was begun with other values of --slug, --event, --linked-account-id, --config-id, "
             "--instance-tag, --types or --empty, or of their environment variables: with these, its rows are other "
