@@ -66,7 +66,8 @@ class Events:
 
     async def find(self, name: str, **options: Unpack[OrganisationOptions]) -> EventDefinition | None:
         """Return the event of this name, spelled exactly so; None where there is none."""
-        return _named(await self.list(**options), _check_name(name))
+        wanted = _check_name(name)
+        return _named(await self.list(**options), wanted)
 
     async def create(
         self, name: str, sample: Mapping[str, Any], json_schema: Any = None, **options: Unpack[OrganisationOptions]

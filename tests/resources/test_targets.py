@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -14,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from refold_async import ConfigurationError, InvalidRequestError, InvalidTriggerError, RefoldClient, RefoldError
+from refold_async.testing import MockRefold
 from tests.fakes.transport import FakeTransport, Reply
 from tests.resources.support import unpace
 
@@ -128,3 +129,74 @@ def test_a_text_that_belongs_elsewhere_never_reaches_the_path(call: str, text: s
         assert len(set(names)) == len(names)
         assert "#" not in query
     check_headers(transport)
+
+
+@pytest.fixture(scope="module")
+def refold() -> Iterator[MockRefold]:
+    with MockRefold(rate_limit=None) as server:
+        yield server
+
+
+def ask_server(server: MockRefold, use: Use, text: Any) -> tuple[list[str], RefoldError | None]:
+    """Return the targets that the server saw, as they came over the wire."""
+    before = len(server.ledger.targets)
+
+    async def main() -> RefoldError | None:
+        async with server.client(rate_limit=None, retry=None) as client:
+            try:
+                await use(unpace(client), text)
+            except RefoldError as error:
+                return error
+        return None
+
+    error = asyncio.run(main())
+    return server.ledger.targets[before:], error
+
+
+@pytest.mark.parametrize("call", IN_PATH)
+@settings(max_examples=40, deadline=None)
+@given(text=ODD)
+@example(text="..")
+@example(text="../../admin")
+@example(text="trigger")
+def test_by_the_ledger_of_a_server_an_id_is_one_segment_too(refold: MockRefold, call: str, text: str) -> None:
+    template, use = IN_PATH[call]
+    targets, error = ask_server(refold, use, text)
+    if isinstance(error, InvalidRequestError | InvalidTriggerError):
+        assert targets == []
+        return
+    before, _, after = (PUBLIC + template).partition("{}")
+    assert targets
+    for target in targets:
+        found = re.fullmatch(re.escape(before) + "([^/?#]+)" + re.escape(after), target)
+        assert found is not None
+        assert unquote(found[1], errors="strict") == text
+
+
+@pytest.mark.parametrize("call", ELSEWHERE)
+@settings(max_examples=20, deadline=None)
+@given(text=ODD)
+def test_by_the_ledger_of_a_server_no_other_path_is_reached(refold: MockRefold, call: str, text: str) -> None:
+    path, use = ELSEWHERE[call]
+    targets, error = ask_server(refold, use, text)
+    if isinstance(error, InvalidRequestError | InvalidTriggerError | ConfigurationError):
+        assert targets == []
+    assert {target.partition("?")[0] for target in targets} <= {PUBLIC + path}
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=ODD)
+@example(text="/api/v2/public/event/slack")
+@example(text="/api/v2/public/../../v2/public/event/slack")
+@example(text="//other/api/v2/public/execution")
+def test_by_the_ledger_of_a_server_a_path_of_requests_is_sent_as_it_is_and_fires_nothing(
+    refold: MockRefold, text: str
+) -> None:
+    fired = len(refold.ledger.fired)
+    for path in (text, PUBLIC + text):
+        targets, error = ask_server(refold, lambda client, given: client.request("GET", given), path)
+        if isinstance(error, InvalidRequestError):
+            assert targets == []
+        else:
+            assert [unquote(target) for target in targets] == [unquote(path)]
+    assert len(refold.ledger.fired) == fired
