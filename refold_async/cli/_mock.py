@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from .. import RateLimit
-from ..testing import Dedupe, Latency, MockProcesses, MockRefold, SeededFaults, Totals
+from ..testing import Dedupe, Latency, MockProcesses, MockRefold, RunPlan, SeededFaults, Totals
 from ._exits import stop
 from ._options import Verbose
 from ._words import counted
@@ -76,6 +76,9 @@ def mock_server(
     ] = None,
     dedupe_header: Annotated[str | None, typer.Option(help="Drop repeats of the key in this header.")] = None,
     repeat_status: Annotated[int, typer.Option(help="What a repeat is answered with: 200 or 409.")] = 200,
+    show_tags: Annotated[
+        bool, typer.Option("--show-tags", help="Show the tag of an event in its executions, for trigger --wait.")
+    ] = False,
     keep: Annotated[int, typer.Option(min=1, help="How many requests the ledger keeps.")] = 10_000,
     seconds: Annotated[float | None, typer.Option(min=0, help="Stop by itself after so long.")] = None,
     verbose: Verbose = False,
@@ -95,6 +98,7 @@ def mock_server(
         seed,
         rate_limit=RateLimit(rate, burst) if rate else None,
         keep=keep,
+        runs=RunPlan(shows_tag=show_tags),
     )
     stopped = threading.Event()
     for asked in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell starts background jobs with it ignored

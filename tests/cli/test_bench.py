@@ -244,6 +244,26 @@ def test_several_workers_serve_one_port_and_sum_up() -> None:
     assert "12 requests (200: 12), 12 events fired" in ended(running, signal.SIGTERM)
 
 
+@pytest.mark.parametrize("arguments", [[], ["--show-tags"]], ids=["hidden", "shown"])
+def test_an_event_can_be_followed_where_the_mock_shows_its_tag(arguments: list[str]) -> None:
+    running, url = mock_server(*arguments)
+    command = ["trigger", "slack", "E", "--wait", "--wait-timeout", "1", "--base-url", url, "--linked-account-id", "a"]
+    found = subprocess.run(
+        [*PROGRAM, *command],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "REFOLD_API_KEY": "tk_mock_0000"},
+        check=False,
+    )
+    ended(running)
+    if arguments:
+        assert (found.returncode, found.stderr) == (0, "")
+        assert "COMPLETED" in found.stdout
+    else:
+        assert found.returncode == 1
+        assert "no execution shows the token" in found.stderr
+
+
 def test_workers_end_with_the_process_that_started_them() -> None:
     running, url = mock_server("--workers", "2")
     assert fire(url, 1) == [200]
