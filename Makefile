@@ -49,12 +49,13 @@ test: $(VENV)/.installed-dev  ## the test suite in parallel, with branch coverag
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
-check: $(VENV)/.installed-dev  ## format, lint, types and the direction of imports
+check: $(VENV)/.installed-dev  ## format, lint, types, the direction of imports and the record of public names
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 	$(BIN)/pyright
+	$(BIN)/python -m pytest -q -p no:cacheprovider tests/docs/test_interface.py
 
 docs: $(VENV)/.installed-docs  ## build the documentation into docs/_build/html, without a network; each warning is an error
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet --builder html docs docs/_build/html
