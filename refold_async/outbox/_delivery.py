@@ -111,10 +111,13 @@ class _Claim:
     before: Row
     place: str
     retry_within: float | None
+    before_claim: Callable[[], None] | None = None
     row: Row | None = None
     has_sent: bool = False
 
     async def __call__(self, sending: Sending) -> None:
+        if self.before_claim is not None:
+            self.before_claim()
         started = self.pace.clock()
         mine = self.row
         lost_after = self.pace.deadline + self.pace.slack
@@ -169,8 +172,18 @@ async def deliver(store: DeliveryStore, client: DeliveryClient, key: str, *, pac
     return await deliver_row(store, client, row, pace=pace)
 
 
-async def deliver_row(store: DeliveryStore, client: DeliveryClient, row: Row, *, pace: Pace | None = None) -> Receipt:
-    """Do what `deliver` does for a row that was read just now."""
+async def deliver_row(
+    store: DeliveryStore,
+    client: DeliveryClient,
+    row: Row,
+    *,
+    pace: Pace | None = None,
+    before_claim: Callable[[], None] | None = None,
+) -> Receipt:
+    """Do what `deliver` does for a row that was read just now.
+
+    :param before_claim: is called once its slot was granted; what it raises leaves the row as it is.
+    """
     pace = pace or Pace()
     idempotency = client.idempotency
     place = place_of(idempotency)
@@ -179,7 +192,7 @@ async def deliver_row(store: DeliveryStore, client: DeliveryClient, row: Row, *,
         ready = await _until_ready(store, row, place, retry_within)
         if isinstance(ready, Receipt):
             return ready
-        claim = _Claim(store, pace, ready, place, retry_within)
+        claim = _Claim(store, pace, ready, place, retry_within, before_claim)
         try:
             return await _send(client, claim)
         except _ClaimRefusedError:

@@ -50,41 +50,59 @@ class PauseState(enum.Enum):
 class Pause:
     """Five failures in a row to reach Refold, or one refused key, pause the relay.
 
-    | state | five outages in a row, or 401 or 403 | an answer | its time is over |
+    | state | five outages in a row, all places in doubt, or 401 or 403 | an answer | its time is over |
     | --- | --- | --- | --- |
     | RUNNING | PAUSED | RUNNING | – |
-    | PAUSED | PAUSED | RUNNING | TRYING, in an outage once a read was answered |
+    | PAUSED | PAUSED | PAUSED | TRYING, in an outage once a read was answered |
     | TRYING | PAUSED, twice as long, by any outage | RUNNING | – |
+
+    An answer to a call that began before the last failure says nothing of the time after it. So it ends no pause, and
+    gives no place back.
 
     Reads probe an outage, because an event that goes first may end up held. A key that is refused costs nothing, so
     one event goes first without a read.
 
+    :ivar doubts: the failures since which no call began and was answered. Each keeps a place empty: what took it
+        might be held as well.
     :param read: makes one read, and returns whether it was answered.
+    :param places: how many calls are under way at most.
     :param probe_every: seconds from the pause to the first probe, and between reads.
     """
 
     read: Callable[[], Awaitable[bool]]
+    places: int
     probe_every: float = 5.0
     failures: int = 5
     state: PauseState = PauseState.RUNNING
     since: float = 0.0
+    doubts: int = 0
     _in_a_row: int = 0
+    _failed_at: float = -math.inf
     _hold: float = 0.0
     _not_before: float = 0.0
     _is_outage: bool = False
 
-    def record(self, ending: Receipt | RefoldError | None) -> PauseState:
-        """Learn from the end of a call: its receipt or its own error. Returns the state as it is now."""
+    def record(self, ending: Receipt | RefoldError | None, began: float) -> PauseState:
+        """Learn from the end of a call: its receipt or its own error. Returns the state as it is now.
+
+        :param began: when the call began.
+        """
         meaning = _meaning(ending)
         if meaning is None:
             if self.state is PauseState.TRYING:  # it told nothing: another one goes first
                 self._pause(1.0)
         elif meaning == "answer":
-            self._in_a_row, self._hold, self.state = 0, 0.0, PauseState.RUNNING
+            if began >= self._failed_at:
+                self._in_a_row, self._hold, self.doubts, self.state = 0, 0.0, 0, PauseState.RUNNING
+            elif self.state is PauseState.RUNNING:
+                self._in_a_row = 0
         else:
             self._in_a_row += 1
+            self.doubts += 1
+            self._failed_at = anyio.current_time()
             is_key = meaning == "key"
-            if self.state is PauseState.TRYING or is_key or self._in_a_row >= self.failures:
+            is_enough = self._in_a_row >= self.failures or self.doubts >= max(self.places, self.failures)
+            if self.state is PauseState.TRYING or is_key or is_enough:
                 if self.state is PauseState.RUNNING:
                     self.since = anyio.current_time()
                     self._hold = 0.0

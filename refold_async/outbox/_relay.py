@@ -16,8 +16,8 @@ from anyio.abc import TaskGroup
 from .._core.filelock import try_lock
 from .._core.plain import was_answered
 from .._logging import logger
-from .._types.errors import HeldError, OutboxError, RefoldError, RetryLater
-from .._types.values import Receipt
+from .._types.errors import CircuitOpenError, HeldError, OutboxError, RefoldError, RetryLater
+from .._types.values import Delivery, Receipt
 from .._wire.loops import running_loop
 from ._delivery import Pace, deliver_row
 from ._events import EventHeld, RelayHook, RelayPaused, RelayResumed
@@ -91,7 +91,7 @@ class Relay:
         self._hooks = tuple(hooks)
         self._pace = pace or Pace()
         self._grace = grace
-        self._pause = Pause(self._read, probe_every)
+        self._pause = Pause(self._read, max_concurrency, probe_every)
         self._under_way: dict[str, Row] = {}
         self._resting: dict[str, float] = {}
         self._wake = anyio.Event()
@@ -193,7 +193,7 @@ class Relay:
 
     def _room(self) -> int:
         if self._pause.state is PauseState.RUNNING:
-            return self._most - len(self._under_way)
+            return max(1, self._most - self._pause.doubts) - len(self._under_way)
         return int(self._pause.state is PauseState.TRYING and not self._under_way)
 
     async def _start(self, group: TaskGroup, room: int) -> float:
@@ -213,8 +213,9 @@ class Relay:
 
     async def _deliver(self, row: Row) -> None:
         ending: Receipt | RefoldError | None = None
+        began = anyio.current_time()
         try:
-            ending = await deliver_row(self._store, self._client, row, pace=self._pace)
+            ending = await deliver_row(self._store, self._client, row, pace=self._pace, before_claim=self._check_pause)
         except RetryLater as error:
             ending = error.__cause__ if isinstance(error.__cause__, RefoldError) else None
             self._resting[row.key] = anyio.current_time() + min(error.delay, _LONGEST_REST)
@@ -233,11 +234,16 @@ class Relay:
         finally:
             del self._under_way[row.key]
             self._awake()
-        self._learn(ending)
+        self._learn(ending, began)
 
-    def _learn(self, ending: Receipt | RefoldError | None) -> None:
+    def _check_pause(self) -> None:
+        """Stop an event that waited for its slot while the relay paused."""
+        if self._pause.state is PauseState.PAUSED:
+            raise CircuitOpenError("the relay pauses; the event was not sent", delivery=Delivery.NOT_SENT)
+
+    def _learn(self, ending: Receipt | RefoldError | None, began: float) -> None:
         before = self._pause.state
-        after = self._pause.record(ending)
+        after = self._pause.record(ending, began)
         if before is PauseState.RUNNING and after is PauseState.PAUSED and isinstance(ending, RefoldError):
             logger.error("the relay pauses, and the events wait: %s", ending)
             tell(self._hooks, RelayPaused(ending))
