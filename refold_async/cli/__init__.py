@@ -12,6 +12,9 @@ def main() -> None:
         import typer  # noqa: F401
     except ImportError:
         sys.exit("refold-async's command line needs typer and rich: pip install 'refold-async[cli]'")
+    from ._discretion import hide_passwords
+
+    hide_passwords()
     from ._app import app
     from ._streams import forgiving_streams
 

@@ -14,6 +14,7 @@ from .. import ConfigurationError, Delivery, ExecutionDetail, Receipt, RefoldCli
 from ._batch import batch
 from ._bench import bench
 from ._demo import run_demo
+from ._discretion import Discreet
 from ._events import events
 from ._executions import executions, show_executions
 from ._exits import EXIT_ACCEPTED, EXIT_AMBIGUOUS, EXIT_FAILED, EXIT_USAGE, stop
@@ -27,6 +28,7 @@ from ._reconcile import reconcile
 from ._words import in_options, with_cause
 
 app = typer.Typer(
+    cls=Discreet,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",

@@ -1,62 +1,36 @@
-"""`refold-async outbox`: looking into an outbox in a SQLite file, and saying what became of its events."""
+"""`refold-async outbox`: looking into an outbox, and saying what became of its events."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-import anyio
 import typer
 
-from .. import ConfigurationError, InvalidTriggerError, OutboxError, UnknownKeyError
-from ..outbox import EventStatus, SQLiteOutbox
-from ._exits import EXIT_ACCEPTED, EXIT_AMBIGUOUS, EXIT_FAILED, EXIT_USAGE, stop
+from ..outbox import EventStatus
+from ._exits import EXIT_ACCEPTED, EXIT_AMBIGUOUS
 from ._options import Verbose
 from ._outbox_load import import_journal, load
-from ._reads import AsJSON, fail, show_table
+from ._outbox_place import Place, Queue, migrate_outbox, use_outbox
+from ._reads import AsJSON, show_table
 from ._words import counted
-
-T = TypeVar("T")
 
 outbox = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Look into an outbox in a SQLite file, and say what became of its events.",
+    help="Look into an outbox in a SQLite file or in PostgreSQL, and say what became of its events.",
 )
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="The outbox's file.", exists=False)]
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The event's key.")]
 
 
-def use_outbox(path: Path, work: Callable[[SQLiteOutbox], Awaitable[T]], *, as_json: bool, is_new: bool = False) -> T:
-    """Return what a function does with an outbox; a failure is printed, and ends the command.
-
-    :param is_new: the file need not be there.
-    """
-    if not is_new and not path.exists():
-        stop(f"{path} is not there: which file is the outbox?")
-
-    async def main() -> T:
-        async with SQLiteOutbox(path) as found:
-            return await work(found)
-
-    try:
-        return anyio.run(main)
-    except (ConfigurationError, UnknownKeyError, InvalidTriggerError) as error:
-        fail(error, EXIT_USAGE, as_json=as_json)
-    except OutboxError as error:
-        fail(error, EXIT_FAILED, as_json=as_json)
-
-
 @outbox.command()
-def stats(file: File, as_json: AsJSON = False, verbose: Verbose = False) -> None:
+def stats(place: Place, as_json: AsJSON = False, verbose: Verbose = False) -> None:
     """Show how many events are where, and how old the oldest open one is.
 
-    Exit codes: 0 nothing is held, 1 the file could not be read, 2 wrong usage, 3 events are held.
+    Exit codes: 0 nothing is held, 1 the outbox could not be read, 2 wrong usage, 3 events are held.
     """
-    found = use_outbox(file, lambda box: box.stats(), as_json=as_json)
+    found = use_outbox(place, lambda box: box.stats(), as_json=as_json)
     code = EXIT_AMBIGUOUS if found.held else EXIT_ACCEPTED
     if as_json:
         typer.echo(json.dumps({**found.to_dict(), "exit_code": code}))
@@ -67,16 +41,16 @@ def stats(file: File, as_json: AsJSON = False, verbose: Verbose = False) -> None
 
 @outbox.command()
 def held(
-    file: File,
+    place: Place,
     limit: Annotated[int, typer.Option(min=1, help="Not more than so many.")] = 1000,
     as_json: AsJSON = False,
     verbose: Verbose = False,
 ) -> None:
     """List the events that may have fired and wait for somebody.
 
-    Exit codes: 0 there are none, 1 the file could not be read, 2 wrong usage, 3 there are some.
+    Exit codes: 0 there are none, 1 the outbox could not be read, 2 wrong usage, 3 there are some.
     """
-    found = use_outbox(file, lambda box: box.held(limit=limit), as_json=as_json)
+    found = use_outbox(place, lambda box: box.held(limit=limit), as_json=as_json)
     code = EXIT_AMBIGUOUS if found else EXIT_ACCEPTED
     if as_json:
         typer.echo(json.dumps({"held": [each.to_dict() for each in found], "exit_code": code}))
@@ -96,40 +70,45 @@ def held(
 
 
 @outbox.command()
-def status(file: File, key: Key, as_json: AsJSON = False, verbose: Verbose = False) -> None:
+def status(place: Place, key: Key, as_json: AsJSON = False, verbose: Verbose = False) -> None:
     """Show what is known of one event."""
-    _show(use_outbox(file, lambda box: box.status(key), as_json=as_json), as_json=as_json)
+    _show(use_outbox(place, lambda box: box.status(key), as_json=as_json), as_json=as_json)
 
 
 @outbox.command()
 def resolve(
-    file: File,
+    place: Place,
     key: Key,
     fired: Annotated[bool, typer.Option("--fired/--not-fired", help="Whether it did: it is ended, or queued again.")],
+    queue: Queue = None,
     as_json: AsJSON = False,
     verbose: Verbose = False,
 ) -> None:
     """Say whether an event that is held has fired, after looking in Refold."""
-    _show(use_outbox(file, lambda box: box.resolve(key, fired=fired), as_json=as_json), as_json=as_json)
+    _show(use_outbox(place, lambda box: box.resolve(key, fired=fired), as_json=as_json, queue=queue), as_json=as_json)
 
 
 @outbox.command()
 def retry(
-    file: File,
+    place: Place,
     key: Key,
     fire_again: Annotated[
         bool, typer.Option("--fire-again", help="For an accepted one: it will fire a second time.")
     ] = False,
+    queue: Queue = None,
     as_json: AsJSON = False,
     verbose: Verbose = False,
 ) -> None:
     """Queue a rejected event again."""
-    _show(use_outbox(file, lambda box: box.retry(key, fired_again=fire_again), as_json=as_json), as_json=as_json)
+    _show(
+        use_outbox(place, lambda box: box.retry(key, fired_again=fire_again), as_json=as_json, queue=queue),
+        as_json=as_json,
+    )
 
 
 @outbox.command()
 def prune(
-    file: File,
+    place: Place,
     days: Annotated[
         float, typer.Option(min=0, help="Delete what was accepted or rejected longer ago than that.")
     ] = 7.0,
@@ -137,8 +116,24 @@ def prune(
     verbose: Verbose = False,
 ) -> None:
     """Delete events that were accepted or rejected a while ago."""
-    done = use_outbox(file, lambda box: box.prune(days * 86_400), as_json=as_json)
+    done = use_outbox(place, lambda box: box.prune(days * 86_400), as_json=as_json)
     typer.echo(json.dumps({"deleted": done}) if as_json else f"{counted(done, 'event')} deleted.")
+
+
+@outbox.command()
+def migrate(
+    place: Place,
+    as_json: AsJSON = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make the tables of an outbox in PostgreSQL, or bring them to the version of this library.
+
+    A SQLite file is brought up to date by whatever opens it.
+
+    Exit codes: 0 they are up to date, 1 that failed, and nothing was changed, 2 wrong usage.
+    """
+    migrate_outbox(place, as_json=as_json)
+    typer.echo(json.dumps({"exit_code": EXIT_ACCEPTED}) if as_json else "The outbox's tables are up to date.")
 
 
 outbox.command("load")(load(use_outbox))

@@ -14,12 +14,13 @@ import typer
 from attrs import define, evolve
 
 from .. import ConfigurationError, Trigger
-from ..outbox import SQLiteOutbox, check_trigger
+from ..outbox import check_trigger
 from ..policies.fence import Sent, State
 from ._exits import EXIT_ACCEPTED, EXIT_FAILED, stop
 from ._input import Input, InputError
 from ._open import make_format
 from ._options import Verbose
+from ._outbox_place import AnyOutbox, Into, Queue
 from ._reading import InputFormat, Reading
 from ._reads import AsJSON
 from ._records import Constants, Origin
@@ -32,7 +33,6 @@ Use = Callable[..., Any]
 """`use_outbox`."""
 
 Rows = Annotated[str, typer.Argument(metavar="FILE|-", help="JSON Lines or CSV; - for standard input.")]
-Into = Annotated[Path, typer.Option("--into", metavar="OUTBOX", help="The outbox's file; made if it is not there.")]
 Format = Annotated[
     InputFormat | None, typer.Option("--format", help="CSV where the name ends in .csv or .tsv, else JSON Lines.")
 ]
@@ -75,10 +75,11 @@ def load(use: Use) -> Callable[..., None]:
         encoding: Encoding = None,
         types: Types = None,
         prefix: Prefix = None,
+        queue: Queue = None,
         as_json: AsJSON = False,
         verbose: Verbose = False,
     ) -> None:
-        """Put an event for each row of a file into an outbox, for its relay to send.
+        """Put an event for each row of a file into an outbox, for its relay or its workers to send.
 
         The rows are those of `refold-async batch`. A row's key is the file's name and the row's line; so repeated after
         a stop or a kill, no row is there twice.
@@ -88,12 +89,12 @@ def load(use: Use) -> Callable[..., None]:
         counts = Counts()
         reading = _reading(rows, input_format, delimiter, encoding, types)
 
-        async def work(outbox: SQLiteOutbox) -> None:
+        async def work(outbox: AnyOutbox) -> None:
             with _opened(rows, reading, Constants(slug=slug, event=event)) as found:
                 keyed = _keyed(found, prefix or _name_of(rows), linked_account_id, counts)
                 counts.queued = await outbox.put_many(keyed)
 
-        use(into, work, as_json=as_json, is_new=True)
+        use(into, work, as_json=as_json, is_new=True, queue=queue)
         _finish(counts, as_json=as_json)
 
     return command
@@ -114,6 +115,7 @@ def import_journal(use: Use) -> Callable[..., None]:
         encoding: Encoding = None,
         types: Types = None,
         prefix: Prefix = None,
+        queue: Queue = None,
         as_json: AsJSON = False,
         verbose: Verbose = False,
     ) -> None:
@@ -131,7 +133,7 @@ def import_journal(use: Use) -> Callable[..., None]:
         except JournalError as error:
             stop(str(error))
 
-        async def work(outbox: SQLiteOutbox) -> None:
+        async def work(outbox: AnyOutbox) -> None:
             with _opened(rows, reading, Constants(slug=slug, event=event)) as found:
                 for key, trigger in _keyed(found, prefix or _name_of(rows), linked_account_id, counts):
                     origin = _origin(trigger)
@@ -150,7 +152,7 @@ def import_journal(use: Use) -> Callable[..., None]:
                         await outbox.adopt(trigger, key=key, sent=sent if isinstance(sent, Sent) else None)
                         counts.held += 1
 
-        use(into, work, as_json=as_json, is_new=True)
+        use(into, work, as_json=as_json, is_new=True, queue=queue)
         _finish(counts, as_json=as_json)
 
     return command

@@ -23,16 +23,30 @@ NAME_JOBS: Final = """UPDATE refold_outbox AS o SET job = j.id FROM procrastinat
     WHERE j.id = ANY(%s::bigint[]) AND o.key = j.args->>'key'"""
 """Write into each row which job is its last."""
 
+HAS_JOBS: Final = "SELECT to_regclass('procrastinate_jobs') IS NOT NULL"
+
+QUEUES: Final = r"""SELECT DISTINCT queue FROM (
+        SELECT queue_name AS queue FROM procrastinate_jobs WHERE task_name = 'refold.' || queue_name || '.deliver'
+        UNION ALL
+        SELECT substring(task_name FROM '^refold\.(.+)\.reap$') FROM procrastinate_periodic_defers
+    ) AS found WHERE queue IS NOT NULL"""
+"""The queues whose `Outbox` ever had a job or a worker here."""
+
+LAST_QUEUE: Final = """SELECT j.queue_name FROM refold_outbox AS o JOIN procrastinate_jobs AS j ON j.id = o.job
+    WHERE o.key = %s"""
+"""The queue of an event's last job."""
+
 _IS_BEHIND: Final = f"""EXISTS (
         SELECT 1 FROM refold_outbox AS e WHERE e.ordering_key = o.ordering_key AND e.seq < o.seq AND {EARLIER}
     )"""  # noqa: S608 - our own words
 
-FORGOTTEN: Final = f"""SELECT o.key FROM refold_outbox AS o
-    WHERE o.due <= clock_timestamp() - make_interval(secs => %s)
+FORGOTTEN: Final = f"""SELECT o.key, o.due::text, o.seq FROM refold_outbox AS o
+    WHERE (o.due, o.seq) > (%s::timestamptz, %s) AND o.due <= clock_timestamp() - make_interval(secs => %s)
     AND NOT EXISTS (SELECT 1 FROM procrastinate_jobs AS j WHERE j.id = o.job AND j.status IN ('todo', 'doing'))
     AND (o.state <> 'queued' OR o.ordering_key IS NULL OR NOT {_IS_BEHIND})
     ORDER BY o.due, o.seq LIMIT %s FOR UPDATE OF o SKIP LOCKED"""  # noqa: S608 - our own words
-"""Events that are due, and that no job will look at; in the order seconds of grace, limit."""
+"""Events that are due, and that no job will look at; in the order due and seq of the last one that was found, seconds
+of grace, limit. So that of a million each is looked at once."""
 
 DISAGREE: Final = """SELECT o.key FROM refold_outbox AS o JOIN procrastinate_jobs AS j ON j.id = o.job
     WHERE o.updated BETWEEN clock_timestamp() - interval '1 hour' AND clock_timestamp() - make_interval(secs => %s)

@@ -16,15 +16,14 @@ T = TypeVar("T")
 
 _MOST_IDLE: Final = 2
 
-NO_TABLE: Final = (
-    "the outbox's tables are not in this database: call `await outbox.create_schema()` once, or have your migrations "
-    "run `schema_sql()`"
-)
+_CONNECT_TIMEOUT: Final = 10
+"""Seconds, unless the connection string or PGCONNECT_TIMEOUT says otherwise."""
 
 _CURES: Final = {
-    "42P01": NO_TABLE,
-    "42703": "its table lacks a column, so it was made by another version: call `await outbox.create_schema()`",
-    "42501": "this user has no right to do that: grant it SELECT, INSERT, UPDATE and DELETE on refold_outbox",
+    "42P01": "a table of it is not in this database: call `await outbox.create_schema()`, or look at the search_path",
+    "42703": "its table lacks a column, so it was made by another version: run `refold-async outbox migrate`",
+    "42501": "this user has no right to do that: grant it SELECT, INSERT, UPDATE and DELETE on refold_outbox, and "
+    "SELECT on refold_outbox_meta",
     "25006": "it is read-only: name the primary server",
 }
 
@@ -151,16 +150,39 @@ def sqlstate(error: BaseException | None) -> str | None:
 def _opener(dsn: str) -> Callable[[], Awaitable[Any]] | None:
     """Return what opens a connection; None if the string is not valid."""
     import psycopg
-    from psycopg.conninfo import conninfo_to_dict
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
     dsn = re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", dsn)  # as SQLAlchemy writes it
+    if not _is_unmistakable(dsn):
+        return None
     try:
-        conninfo_to_dict(dsn)
+        if "connect_timeout" not in conninfo_to_dict(dsn) and not os.environ.get("PGCONNECT_TIMEOUT"):
+            dsn = make_conninfo(dsn, connect_timeout=_CONNECT_TIMEOUT)
     except psycopg.Error:
         return None
 
     async def connect() -> Any:
-        # Nothing is prepared, so that poolers between us and the server do not mind.
-        return await psycopg.AsyncConnection.connect(dsn, autocommit=True, prepare_threshold=None)
+        try:
+            # Nothing is prepared, so that poolers between us and the server do not mind.
+            return await psycopg.AsyncConnection.connect(dsn, autocommit=True, prepare_threshold=None)
+        except (OSError, ValueError, OverflowError) as error:  # a host or a port that cannot be one
+            raise psycopg.OperationalError(f"its host or port cannot be one ({type(error).__name__})") from None
 
     return connect
+
+
+def _is_unmistakable(dsn: str) -> bool:
+    """Tell whether no part of a password can be taken for the host, the port or the database, which errors name.
+
+    That is what libpq makes of a password with an `@` or a `/` in it that is not written as `%40` or `%2F`.
+    """
+    scheme, mark, rest = dsn.partition("://")
+    if not mark or scheme not in ("postgresql", "postgres"):
+        return True
+    user, at, after = rest.partition("@")
+    if not at or "/" in user:
+        user, after = "", rest
+    place = after.partition("?")[0]
+    authority = place.partition("/")[0]
+    ports = (re.sub(r"\[[^\]]*\]", "", host).partition(":")[2] for host in authority.split(","))
+    return "@" not in place and all(port == "" or (port.isascii() and port.isdigit()) for port in ports)

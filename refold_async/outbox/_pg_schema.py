@@ -40,14 +40,15 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
 )
 """What leads from one version to the next. The first entry makes version 1 of nothing."""
 
-VERSION: Final = len(MIGRATIONS)
-
 META: Final = "CREATE TABLE IF NOT EXISTS refold_outbox_meta (version integer NOT NULL)"
 
 LOCK: Final = "SELECT pg_advisory_xact_lock(8243107321717482095)"
 """One migrates at a time. The number is `refoldbo`, as bytes."""
 
-HAS_META: Final = "SELECT to_regclass('refold_outbox_meta') IS NOT NULL"
+HAS_META: Final = """SELECT EXISTS (
+        SELECT 1 FROM pg_catalog.pg_class WHERE relname = 'refold_outbox_meta' AND pg_catalog.pg_table_is_visible(oid)
+    )"""
+"""Not by `to_regclass`: that one goes by what its session knew of the catalog before it waited for the lock."""
 
 _STAMPS: Final = frozenset({"due", "created", "updated", "first_sent_at", "send_until"})
 
@@ -74,6 +75,12 @@ BY_KEY: Final = f"SELECT {_SELECTED} FROM refold_outbox WHERE key = %s"  # noqa:
 
 HELD: Final = f"""SELECT {_SELECTED} FROM refold_outbox WHERE state = 'ambiguous' AND due IS NULL
     ORDER BY seq LIMIT %s"""  # noqa: S608
+
+ADOPT: Final = f"""INSERT INTO refold_outbox
+    (key, "trigger", digest, ordering_key, state, attempt, created, updated, sent_key, sent_place, first_sent_at)
+    VALUES (%s, %s, %s, %s, 'ambiguous', 1, {_NOW}, {_NOW}, %s, %s, to_timestamp(%s::float8))
+    ON CONFLICT (key) DO NOTHING RETURNING key"""  # noqa: S608
+"""In the order key, trigger, digest, ordering key, and what is known of the attempts: key, place, first time."""
 
 LOAD_TABLE: Final = """CREATE TEMP TABLE refold_outbox_load (
     n integer NOT NULL, key text NOT NULL, "trigger" text NOT NULL, digest text NOT NULL, ordering_key text

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from .._types.errors import InvalidTriggerError, OutboxFileError
 from .._types.values import Receipt, Trigger
-from ..policies.fence import State
+from ..policies.fence import Sent, State
 from . import _pg_schema as sql
 from . import _settle
 from ._chunks import put_in_chunks
@@ -17,13 +17,16 @@ from ._delivery import DeliveryClient, Pace
 from ._join import Execute
 from ._outbox import make_key
 from ._pg_join import join, on_psycopg
-from ._pg_link import NO_TABLE, Link, sqlstate
+from ._pg_link import Link, sqlstate
+from ._pg_migrate import NO_TABLE, check_version, migrate, schema_sql
 from ._row import Change, Row, digest_of, encode_trigger
 from ._rows import check_same, row_of
 from ._settle import seconds
 from ._status import EventStatus, OutboxStats, status_of
 
 __all__ = ["PostgresStore", "schema_sql"]
+
+T = TypeVar("T")
 
 _CHUNK: Final = 5000
 """Rows of one transaction of `put_many`, and of one step of `prune`."""
@@ -32,12 +35,6 @@ _LONGEST_ORDERING_KEY: Final = 500
 """Characters, so that the index takes it."""
 
 _SERIALIZATION_FAILURE: Final = "40001"
-
-
-def schema_sql() -> str:
-    """Return the statements that make the tables of the newest version, for migrations of your own."""
-    statements = [sql.META, *(each for version in sql.MIGRATIONS for each in version)]
-    return ";\n".join([*statements, f"INSERT INTO refold_outbox_meta VALUES ({sql.VERSION})"]) + ";\n"  # noqa: S608
 
 
 class PostgresStore:
@@ -58,6 +55,7 @@ class PostgresStore:
     def __init__(self, place: Any, *, keep_payloads: bool = False) -> None:
         self._link = Link(place)
         self._keeps_payloads = keep_payloads
+        self._is_checked = False
 
     async def create_schema(self) -> None:
         """Make the tables, or bring them to the version of this library. Does nothing where they are up to date.
@@ -65,26 +63,12 @@ class PostgresStore:
         :raises OutboxFileError: for tables of a newer version, and where this user may not make tables.
         """
 
-        async def work(connection: Any) -> None:
-            async with connection.transaction():
-                execute = on_psycopg(connection)
-                await execute(sql.LOCK, ())
-                version = await _version(execute)
-                if version > sql.VERSION:
-                    raise OutboxFileError(
-                        "the outbox's tables were made by a newer version of refold_async (their schema is "
-                        f"{version}, and this one knows {sql.VERSION}): upgrade this process"
-                    )
-                if version == sql.VERSION:
-                    return
-                await execute(sql.META, ())
-                for statements in sql.MIGRATIONS[version:]:
-                    for statement in statements:
-                        await execute(statement, ())
-                await execute("DELETE FROM refold_outbox_meta", ())
-                await execute("INSERT INTO refold_outbox_meta VALUES (%s)", (sql.VERSION,))
+        async def work(own: Any) -> None:
+            async with own.transaction():
+                await migrate(on_psycopg(own))
 
         await self._link.run(work)
+        self._is_checked = True
 
     # Putting.
 
@@ -108,6 +92,7 @@ class PostgresStore:
             execute = await join(connection)
             is_without_table = False
             try:
+                await self._check(execute)
                 await self._put(execute, values)
             except Exception as error:
                 is_without_table = sqlstate(error) == "42P01"
@@ -121,7 +106,7 @@ class PostgresStore:
             async with own.transaction():
                 await self._put(on_psycopg(own), values)
 
-        await self._link.run(work)
+        await self._run_on(work)
         return key
 
     async def put_many(
@@ -136,8 +121,29 @@ class PostgresStore:
         :raises InvalidTriggerError: as `put` does; the chunks before that stay.
         """
         return await put_in_chunks(
-            triggers, _CHUNK, _values, lambda chunk: self._link.run(lambda own: self._copy(own, chunk))
+            triggers, _CHUNK, _values, lambda chunk: self._run_on(lambda own: self._copy(own, chunk))
         )
+
+    async def adopt(self, trigger: Trigger, *, key: str, sent: Sent | None = None) -> str:
+        """Keep an event that may have fired already, and hold it until somebody says whether it did.
+
+        :param trigger: what was sent.
+        :param key: names the event. A second time it does nothing.
+        :param sent: what is known of the attempts.
+        :returns: the key.
+        :raises InvalidTriggerError: as `put` does.
+        """
+        key, text, digest, ordering_key = _values(key, trigger)
+        known = (None, None, None) if sent is None else (sent.key, sent.place, sent.at)
+
+        async def work(own: Any) -> None:
+            execute = on_psycopg(own)
+            if not await execute(sql.ADOPT, (key, text, digest, ordering_key, *known)):
+                kept = await execute(sql.DIGEST, (key,))
+                check_same(key, kept[0][0] if kept else digest, digest)
+
+        await self._run_on(work)
+        return key
 
     async def _put(self, execute: Execute, values: tuple[Any, ...]) -> None:
         key, digest = values[0], values[2]
@@ -204,7 +210,7 @@ class PostgresStore:
                 await own.rollback()
                 return []  # above "read committed" this is how the server says that another was faster
 
-        found = await self._link.run(work)
+        found = await self._run_on(work)
         return _row(found[0]) if found else None
 
     # Looking, and saying what became of an event.
@@ -272,7 +278,7 @@ class PostgresStore:
         await self._link.aclose()
 
     async def __aenter__(self) -> Self:
-        await self.stats()  # so that a database that cannot be used is told of at the start
+        await self._execute("SELECT 1", ())  # so that a database that cannot be used is told of at the start
         return self
 
     async def __aexit__(
@@ -287,16 +293,27 @@ class PostgresStore:
         """Do what follows when somebody settled an event, or had it queued again."""
         return status_of(row)
 
+    async def _run_on(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """Run short work on a connection of its own, once the tables were found to be of this library's version."""
+
+        async def checked(own: Any) -> T:
+            await self._check(on_psycopg(own))
+            return await work(own)
+
+        return await self._link.run(checked)
+
+    async def _check(self, execute: Execute) -> None:
+        """Check once that the tables are of this library's version.
+
+        :raises OutboxFileError: if they are not, or are not there.
+        """
+        if self._is_checked:
+            return
+        await check_version(execute)
+        self._is_checked = True
+
     async def _execute(self, statement: str, values: Sequence[Any]) -> list[Any]:
-        return await self._link.run(lambda own: on_psycopg(own)(statement, values))
-
-
-async def _version(execute: Execute) -> int:
-    """Return the version of the tables; 0 for none."""
-    if not (await execute(sql.HAS_META, ()))[0][0]:
-        return 0
-    found = await execute("SELECT version FROM refold_outbox_meta", ())
-    return int(found[0][0]) if found else 0
+        return await self._run_on(lambda own: on_psycopg(own)(statement, values))
 
 
 def _row(values: Sequence[Any]) -> Row:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from .._logging import logger
 from .._types.errors import (
     ConfigurationError,
     HeldError,
@@ -22,19 +21,16 @@ from . import _jobs as sql
 from ._client import ClientOfLoop, Making
 from ._delivery import DeliveryClient, Pace, deliver_row
 from ._events import RelayHook
-from ._join import Execute
+from ._job_store import JobStore, reaper_of, task_of
 from ._pg_join import on_psycopg
-from ._row import Row
 from ._settle import seconds
-from ._status import EventStatus, status_of
 from ._telling import tell_held
-from .postgres import PostgresStore
 
 if TYPE_CHECKING:
     import procrastinate
     from procrastinate.jobs import Job
 
-__all__ = ["Outbox"]
+__all__ = ["JobStore", "Outbox"]
 
 
 REAP_EVERY: Final = 15
@@ -49,7 +45,7 @@ _GRACE: Final = 5.0
 _CHUNK: Final = 500
 
 
-class Outbox(PostgresStore):
+class Outbox(JobStore):
     """Events in PostgreSQL, each with a job of procrastinate, made in the same transaction.
 
     Make it where the procrastinate app is made, in a module that web processes and workers import: it gives the app
@@ -85,16 +81,15 @@ class Outbox(PostgresStore):
         stalled_after: float = 30.0,
     ) -> None:
         retry = _retry()
-        super().__init__(self._borrow if place is None else place, keep_payloads=keep_payloads)
+        super().__init__(self._borrow if place is None else place, queue=queue, keep_payloads=keep_payloads)
         self._app = app
-        self._queue = queue
         self._hooks = tuple(hooks)
         self._pace = pace
         self._stalled_after = seconds(stalled_after)
         self._making: Making = client if callable(client) else (lambda: client)
         self._clients = ClientOfLoop(self._making, is_ours=callable(client))
-        self._task = f"refold.{queue}.deliver"
-        self._reaper = f"refold.{queue}.reap"
+        self._task = task_of(queue)
+        self._reaper = reaper_of(queue)
         app.task(name=self._task, queue=queue, retry=retry)(self._run)
         task = app.task(name=self._reaper, queue=queue, queueing_lock=self._reaper, priority=1)(self._reap)
         app.periodic(cron=f"* * * * * */{REAP_EVERY}")(task)
@@ -106,9 +101,7 @@ class Outbox(PostgresStore):
 
     async def reap(self) -> int:
         """Do now what a worker does every 15 seconds, and return how many jobs were made or tried again."""
-        count = await self._revive()
-        for statement in (sql.FORGOTTEN, sql.DISAGREE):
-            count += await self._wake_found(statement)
+        count = await self._revive() + await self._wake_forgotten() + await self._wake_disagreeing()
         await self._execute(sql.SWEEP, (self._reaper,))
         return count
 
@@ -160,50 +153,34 @@ class Outbox(PostgresStore):
 
     # Jobs.
 
-    async def _was_put(self, execute: Execute, keys: list[str], delay: float) -> None:
-        if not keys:
-            return
-        made = await execute(sql.DEFER, (self._queue, self._task, keys))
-        await execute(sql.NAME_JOBS, (list(made[0][0]),))
+    async def _wake_forgotten(self) -> int:
+        """Make jobs for events that are due, and that no job will look at."""
+        due, seq, total = "-infinity", 0, 0
+        while True:
+            found = await self._wake_found(sql.FORGOTTEN, due, seq)
+            total += len(found)
+            if len(found) < _CHUNK:
+                return total
+            _, due, seq = found[-1]
 
-    async def _settled(self, row: Row) -> EventStatus:
-        await self._wake([row.key])
-        await self._wake_next(row)
-        return status_of(row)
-
-    async def _wake(self, keys: list[str]) -> None:
-        async def work(own: Any) -> None:
-            async with own.transaction():
-                await self._was_put(on_psycopg(own), keys, 0.0)
-
-        await self._link.run(work)
-
-    async def _wake_next(self, row: Row) -> None:
-        """Make a job for the event that waited for this one. Where this fails the reaper does it."""
-        if row.ordering_key is None:
-            return
-        try:
-            found = await self._execute(sql.NEXT_IN_ORDER, (row.ordering_key,))
-            # A job that has begun may have looked before this event was settled, and so counts for nothing.
-            if found and found[0][0] != row.key and not found[0][1]:
-                await self._wake([found[0][0]])
-        except OutboxError as error:
-            logger.warning("the next event of an ordering key was not woken; the reaper will do it: %s", error)
-
-    async def _wake_found(self, statement: str) -> int:
-        async def work(own: Any) -> int:
-            async with own.transaction():
-                execute = on_psycopg(own)
-                keys = [found[0] for found in await execute(statement, (_GRACE, _CHUNK))]
-                await self._was_put(execute, keys, 0.0)
-                return len(keys)
-
+    async def _wake_disagreeing(self) -> int:
+        """Make jobs for events that ended, of which the job says otherwise: it will find the verdict, and end so."""
         total = 0
         while True:
-            count = await self._link.run(work)
-            total += count
-            if count < _CHUNK:
+            found = await self._wake_found(sql.DISAGREE)
+            total += len(found)
+            if len(found) < _CHUNK:
                 return total
+
+    async def _wake_found(self, statement: str, *values: object) -> list[Any]:
+        async def work(own: Any) -> list[Any]:
+            async with own.transaction():
+                execute = on_psycopg(own)
+                found = await execute(statement, (*values, _GRACE, _CHUNK))
+                await self._was_put(execute, [each[0] for each in found], 0.0)
+                return list(found)
+
+        return await self._run_on(work)
 
     def _borrow(self) -> Any:
         pool = getattr(self._app.connector, "pool", None)

@@ -12,7 +12,10 @@ from typing import Any
 from attrs import frozen
 from typer.testing import CliRunner
 
+from refold_async import AcceptedOutcome, Delivery, FailedOutcome, Receipt, Sending, ServerError, Trigger
 from refold_async.cli._app import app
+from refold_async.cli._journal import Journal
+from refold_async.cli._records import Origin, digest_of
 from refold_async.testing import Entry, Fault, MockRefold
 
 PROGRAM = [sys.executable, "-c", "from refold_async.cli import main; main()"]
@@ -91,3 +94,28 @@ def forget_ends(journal: Path, *lines: int) -> None:
 def fired(server: MockRefold) -> dict[Any, int]:
     """How often each row fired, by its number."""
     return dict(server.ledger.count_fired_by("n"))
+
+
+def journal_left(tmp_path: Path) -> tuple[Path, Path, str]:
+    """Return rows, and the journal and the place of keys of a batch of them that was killed.
+
+    The first was accepted. The second met a doubt, and of the third nobody knows. The fourth was never sent.
+    """
+    rows = tmp_path / "deals.jsonl"
+    lines = [json.dumps({"slug": "crm", "event": "E", "payload": {"n": n}}) for n in range(4)]
+    rows.write_text("\n".join(lines) + "\n")
+    place = "header x-key"
+    journal = Journal.open(
+        tmp_path / "j", settings="s", base_url="http://x", place=place, source="deals.jsonl", resume=False
+    )
+    triggers = [
+        Trigger("crm", "E", {"n": n}, context=Origin(n + 1, 0, digest_of(line.encode())))
+        for n, line in enumerate(lines)
+    ]
+    for trigger in triggers[:3]:
+        journal.before_send(Sending(call_id="c", trigger=trigger, attempt=1, idempotency_key="key"))
+    journal.ended(AcceptedOutcome(0, triggers[0], Delivery.ACCEPTED, receipt=Receipt(message="", status_code=200)))
+    doubt = ServerError("?", status_code=502, delivery=Delivery.AMBIGUOUS)
+    journal.ended(FailedOutcome(1, triggers[1], Delivery.AMBIGUOUS, error=doubt))
+    journal.close()  # of the third row nobody knows; the fourth was never sent
+    return rows, tmp_path / "j", place

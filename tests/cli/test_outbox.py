@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from refold_async import AcceptedOutcome, Delivery, FailedOutcome, HeldError, Receipt, Sending, ServerError, Trigger
+from refold_async import Delivery, HeldError, Receipt, ServerError, Trigger
 from refold_async.cli._app import app
 from refold_async.outbox import SQLiteOutbox, State
+from tests.cli.support import journal_left
 from tests.fakes.outbox import ScriptedClient
 
 
@@ -119,27 +120,8 @@ def test_load_leaves_out_rows_that_cannot_be_sent_and_says_which(path: Path) -> 
 
 
 def test_import_takes_over_what_a_batch_left(path: Path, tmp_path: Path) -> None:
-    from refold_async.cli._journal import Journal
-    from refold_async.cli._records import Origin, digest_of
-
-    rows = tmp_path / "deals.jsonl"
-    lines = [json.dumps({"slug": "crm", "event": "E", "payload": {"n": n}}) for n in range(4)]
-    rows.write_text("\n".join(lines) + "\n")
-    place = "header x-key"
-    journal = Journal.open(
-        tmp_path / "j", settings="s", base_url="http://x", place=place, source="deals.jsonl", resume=False
-    )
-    triggers = [
-        Trigger("crm", "E", {"n": n}, context=Origin(n + 1, 0, digest_of(line.encode())))
-        for n, line in enumerate(lines)
-    ]
-    for trigger in triggers[:3]:
-        journal.before_send(Sending(call_id="c", trigger=trigger, attempt=1, idempotency_key="key"))
-    journal.ended(AcceptedOutcome(0, triggers[0], Delivery.ACCEPTED, receipt=Receipt(message="", status_code=200)))
-    doubt = ServerError("?", status_code=502, delivery=Delivery.AMBIGUOUS)
-    journal.ended(FailedOutcome(1, triggers[1], Delivery.AMBIGUOUS, error=doubt))
-    journal.close()  # of the third row nobody knows; the fourth was never sent
-    shown = cli("import", tmp_path / "j", rows, "--into", path)
+    rows, journal, place = journal_left(tmp_path)
+    shown = cli("import", journal, rows, "--into", path)
     assert "1 event in the outbox" in shown
     assert states(path) == {
         "deals.jsonl:2": State.AMBIGUOUS,
@@ -150,5 +132,5 @@ def test_import_takes_over_what_a_batch_left(path: Path, tmp_path: Path) -> None
     assert (row.sent_key, row.sent_place) == ("key", place)
     assert row.is_held
     cli("import", tmp_path / "j", rows, "--into", path)
-    rows.write_text("\n".join(reversed(lines)) + "\n")
+    rows.write_text("".join(reversed(rows.read_text().splitlines(keepends=True))))
     assert "another row" in cli("import", tmp_path / "j", rows, "--into", tmp_path / "new.db", code=2)
