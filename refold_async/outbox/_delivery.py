@@ -94,6 +94,35 @@ class Pace:
     clock: Callable[[], float] = time.monotonic
 
 
+@define(eq=False)
+class Pass:
+    """The permission of a gate to make one call.
+
+    :ivar began: when it was given, by the event loop's clock.
+    """
+
+    began: float
+
+
+class DeliveryGate(Protocol):
+    """Where events wait before their calls; `Gate` is one."""
+
+    async def enter(self) -> Pass:
+        """Wait until one more call may be made; then it must `leave`.
+
+        :raises RetryLater: when that takes too long.
+        """
+
+    def check(self, one: Pass) -> None:
+        """Check that the call may still be made.
+
+        :raises CircuitOpenError: if it may not.
+        """
+
+    def leave(self, one: Pass, ending: Receipt | RefoldError | None) -> None:
+        """Learn from the end of the call; None if it says nothing of Refold."""
+
+
 class _ClaimRefusedError(RefoldError):
     """Another sender was faster, or this process was frozen: this attempt is not made."""
 
@@ -102,8 +131,8 @@ class _ClaimRefusedError(RefoldError):
 class _Claim:
     """The fence of one call, as its `before_send`.
 
-    What always holds: `row` is the row that this attempt wrote, if it did; and `has_sent` is false for as long as no
-    byte of it can have left.
+    What always holds: `row` is the row that this attempt wrote, if it did; `has_sent` is false for as long as no byte
+    of it can have left; and `ending` is what Refold said to it, if anything.
     """
 
     store: DeliveryStore
@@ -111,13 +140,14 @@ class _Claim:
     before: Row
     place: str
     retry_within: float | None
-    before_claim: Callable[[], None] | None = None
+    check: Callable[[], None] | None = None
     row: Row | None = None
     has_sent: bool = False
+    ending: Receipt | RefoldError | None = None
 
     async def __call__(self, sending: Sending) -> None:
-        if self.before_claim is not None:
-            self.before_claim()
+        if self.check is not None:
+            self.check()
         started = self.pace.clock()
         mine = self.row
         lost_after = self.pace.deadline + self.pace.slack
@@ -178,11 +208,12 @@ async def deliver_row(
     row: Row,
     *,
     pace: Pace | None = None,
-    before_claim: Callable[[], None] | None = None,
+    gate: DeliveryGate | None = None,
 ) -> Receipt:
     """Do what `deliver` does for a row that was read just now.
 
-    :param before_claim: is called once its slot was granted; what it raises leaves the row as it is.
+    :param gate: what is to be sent goes through it, and is checked again once its slot was granted. Where the gate
+        raises the row stays as it is.
     """
     pace = pace or Pace()
     idempotency = client.idempotency
@@ -192,11 +223,20 @@ async def deliver_row(
         ready = await _until_ready(store, row, place, retry_within)
         if isinstance(ready, Receipt):
             return ready
-        claim = _Claim(store, pace, ready, place, retry_within, before_claim)
+        claim = _Claim(store, pace, ready, place, retry_within)
         try:
-            return await _send(client, claim)
+            return await (_send(client, claim) if gate is None else _send_through(gate, client, claim))
         except _ClaimRefusedError:
             row = await _load(store, row.key)
+
+
+async def _send_through(gate: DeliveryGate, client: DeliveryClient, claim: _Claim) -> Receipt:
+    one = await gate.enter()
+    claim.check = lambda: gate.check(one)
+    try:
+        return await _send(client, claim)
+    finally:
+        gate.leave(one, claim.ending)
 
 
 async def _until_ready(store: DeliveryStore, row: Row, place: str, retry_within: float | None) -> Row | Receipt:
@@ -256,10 +296,12 @@ async def _send(client: DeliveryClient, claim: _Claim) -> Receipt:
         )
     except RefoldError as error:
         failure = error
+        claim.ending = None if isinstance(error, _ClaimRefusedError) else error
     except BaseException:  # cancelled: nobody will be told of its response
         await _abandon(claim)
         raise
     else:
+        claim.ending = receipt
         await _write(claim, Event.ACCEPT, dump_receipt(receipt), 0.0, Delivery.ACCEPTED)
         return receipt
     if claim.row is None:

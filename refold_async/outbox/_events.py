@@ -14,7 +14,8 @@ from ._status import EventStatus
 class EventHeld:
     """An event may have fired, and waits for somebody to say whether it did. Tell a person.
 
-    A relay tells of it when it happens, and again of each that is held already when it begins to send.
+    A relay tells of it when it happens, and again of each that is held already when it begins to send. A worker tells
+    of those that it holds itself.
 
     :param status: what is known of it.
     """

@@ -66,5 +66,11 @@ NEXT_IN_ORDER: Final = """SELECT o.key, coalesce(j.status = 'todo', false)
     ORDER BY o.seq LIMIT 1"""
 """The first event of an ordering key that is not settled, and whether its job is still to begin."""
 
+HURRY: Final = """UPDATE procrastinate_jobs AS j SET scheduled_at = NULL FROM refold_outbox AS o
+    WHERE j.task_name = %s AND j.status = 'todo' AND j.scheduled_at > clock_timestamp()
+    AND o.job = j.id AND o.due <= clock_timestamp()
+    RETURNING j.id"""
+"""Have jobs run now that were put off although their events are due."""
+
 SWEEP: Final = "DELETE FROM procrastinate_jobs WHERE task_name = %s AND status NOT IN ('todo', 'doing')"
 """Delete the reaper's own jobs, of which there would be four a minute."""

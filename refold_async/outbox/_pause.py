@@ -5,10 +5,12 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
 
 import anyio
 from attrs import define
 
+from .._core.plain import was_answered
 from .._types.errors import (
     APIError,
     AuthenticationError,
@@ -33,6 +35,22 @@ _NOT_OF_THE_SERVICE = (
 
 _LONGEST = 300.0
 """Seconds between two events that go first, at most. Each may cost a held one, while only reads are answered."""
+
+
+class ReadingClient(Protocol):
+    """What probing needs of a `RefoldClient`."""
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Any = None,
+        retry: Any = None,
+        timeout: Any = None,
+        deadline: float | None = None,
+    ) -> Any:
+        """Make one request."""
 
 
 class PauseState(enum.Enum):
@@ -130,6 +148,17 @@ class Pause:
     def _pause(self, seconds: float) -> None:
         self.state = PauseState.PAUSED
         self._not_before = anyio.current_time() + seconds
+
+
+async def read_once(client: ReadingClient) -> bool:
+    """Make one read; return whether Refold answered it, with whatever, or it could not be made at all."""
+    try:
+        await client.request(
+            "GET", "/api/v2/public/execution", params={"limit": "1"}, retry=None, timeout=10.0, deadline=10.0
+        )
+    except RefoldError as error:
+        return was_answered(error) is not False
+    return True
 
 
 def _meaning(ending: Receipt | RefoldError | None) -> str | None:

@@ -14,14 +14,13 @@ import anyio
 from anyio.abc import TaskGroup
 
 from .._core.filelock import try_lock
-from .._core.plain import was_answered
 from .._logging import logger
-from .._types.errors import CircuitOpenError, HeldError, OutboxError, RefoldError, RetryLater
-from .._types.values import Delivery, Receipt
+from .._types.errors import HeldError, OutboxError, RefoldError, RetryLater
 from .._wire.loops import running_loop
 from ._delivery import Pace, deliver_row
-from ._events import EventHeld, RelayHook, RelayPaused, RelayResumed
-from ._pause import Pause, PauseState
+from ._events import EventHeld, RelayHook
+from ._gate import Gate
+from ._pause import Pause, PauseState, read_once
 from ._row import Row
 from ._status import EventStatus
 from ._store import DeliveryStore
@@ -91,7 +90,8 @@ class Relay:
         self._hooks = tuple(hooks)
         self._pace = pace or Pace()
         self._grace = grace
-        self._pause = Pause(self._read, max_concurrency, probe_every)
+        self._pause = Pause(lambda: read_once(client), max_concurrency, probe_every)
+        self._gate = Gate(self._pause, "the relay", self._hooks, resumed=lambda: self._resting.clear())
         self._under_way: dict[str, Row] = {}
         self._resting: dict[str, float] = {}
         self._wake = anyio.Event()
@@ -212,46 +212,23 @@ class Relay:
         return min(math.inf if seconds is None else seconds, soonest)
 
     async def _deliver(self, row: Row) -> None:
-        ending: Receipt | RefoldError | None = None
-        began = anyio.current_time()
         try:
-            ending = await deliver_row(self._store, self._client, row, pace=self._pace, before_claim=self._check_pause)
+            await deliver_row(self._store, self._client, row, pace=self._pace, gate=self._gate)
         except RetryLater as error:
-            ending = error.__cause__ if isinstance(error.__cause__, RefoldError) else None
             self._resting[row.key] = anyio.current_time() + min(error.delay, _LONGEST_REST)
-        except HeldError as error:
-            ending = error.__cause__ if isinstance(error.__cause__, RefoldError) else None
+        except HeldError:
             await tell_held(self._store, row.key, self._hooks)
         except OutboxError as error:
             logger.warning("the event %r: %s", row.key, error)
             self._resting[row.key] = anyio.current_time() + _RETRY_LOCK
         except RefoldError as error:
             logger.warning("the event %r was rejected: %s", row.key, error)
-            ending = error
         except Exception:  # noqa: BLE001 - whatever it is, it must not end the relay: the other events go on
             logger.exception("the event %r could not be delivered", row.key)
             self._resting[row.key] = anyio.current_time() + _LONGEST_REST
         finally:
             del self._under_way[row.key]
             self._awake()
-        self._learn(ending, began)
-
-    def _check_pause(self) -> None:
-        """Stop an event that waited for its slot while the relay paused."""
-        if self._pause.state is PauseState.PAUSED:
-            raise CircuitOpenError("the relay pauses; the event was not sent", delivery=Delivery.NOT_SENT)
-
-    def _learn(self, ending: Receipt | RefoldError | None, began: float) -> None:
-        before = self._pause.state
-        after = self._pause.record(ending, began)
-        if before is PauseState.RUNNING and after is PauseState.PAUSED and isinstance(ending, RefoldError):
-            logger.error("the relay pauses, and the events wait: %s", ending)
-            tell(self._hooks, RelayPaused(ending))
-        elif before is not PauseState.RUNNING and after is PauseState.RUNNING:
-            seconds = anyio.current_time() - self._pause.since
-            logger.warning("the relay goes on after %.0f s", seconds)
-            self._resting.clear()
-            tell(self._hooks, RelayResumed(seconds))
 
     async def _tell_held_before(self) -> None:
         """Tell of what is held already: whoever held it may have died before it could tell."""
@@ -264,16 +241,6 @@ class Relay:
             logger.error("%d events may have fired, and are held: `refold-async outbox held` lists them", len(found))
         for status in found:
             tell(self._hooks, EventHeld(status))
-
-    async def _read(self) -> bool:
-        """Make one read; return whether Refold answered it, with whatever, or it could not be made at all."""
-        try:
-            await self._client.request(
-                "GET", "/api/v2/public/execution", params={"limit": "1"}, retry=None, timeout=10.0, deadline=10.0
-            )
-        except RefoldError as error:
-            return was_answered(error) is not False
-        return True
 
     async def _prune(self) -> None:
         while self._prune_after is not None:

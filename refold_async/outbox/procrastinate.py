@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from .._logging import logger
 from .._types.errors import (
     ConfigurationError,
     HeldError,
@@ -21,7 +22,9 @@ from . import _jobs as sql
 from ._client import ClientOfLoop, Making
 from ._delivery import DeliveryClient, Pace, deliver_row
 from ._events import RelayHook
+from ._gate import PATIENCE, Gate
 from ._job_store import JobStore, reaper_of, task_of
+from ._pause import Pause, read_once
 from ._pg_join import on_psycopg
 from ._settle import seconds
 from ._telling import tell_held
@@ -57,15 +60,22 @@ class Outbox(JobStore):
     for an earlier one of its ordering key needs no job: whoever settles that one makes it. Every 15 seconds a worker
     looks for jobs whose worker is gone, and for events that are due and have no job.
 
+    While Refold cannot be reached, or refuses the key, each worker process pauses as `SQLiteOutbox.relay` does: events
+    wait, reads probe, and one event goes first. A job waits for that a few seconds, and is put off for up to a minute
+    then, so that other tasks of the worker get their turn; as a pause ends, all that was put off goes on.
+
     :param app: the procrastinate app. Its connector must be a `PsycopgConnector`, unless `place` is given.
     :param client: makes a `RefoldClient`, which is opened in each worker with its first event and closed with its event
         loop; or a client that you open and close.
     :param queue: procrastinate's queue for its jobs.
     :param place: where its own connections come from, as for `PostgresStore`; the app's pool if left out.
-    :param hooks: are called with an `EventHeld` for each event that a worker of this process holds.
+    :param hooks: are called with `EventHeld`, `RelayPaused` and `RelayResumed` for what a worker of this process holds
+        and meets.
     :param pace: how deliveries are timed.
     :param stalled_after: seconds without a heartbeat after which a worker counts as gone, and its jobs run again. Not
         less than the `stalled_worker_timeout` of the workers, which is 30 unless they say otherwise.
+    :param probe_every: seconds to the first probe of an outage, and between reads.
+    :param patience: seconds that a job waits in its worker while Refold cannot be reached, before it is put off.
     """
 
     def __init__(
@@ -79,6 +89,8 @@ class Outbox(JobStore):
         hooks: Iterable[RelayHook] = (),
         pace: Pace | None = None,
         stalled_after: float = 30.0,
+        probe_every: float = 5.0,
+        patience: float = PATIENCE,
     ) -> None:
         retry = _retry()
         super().__init__(self._borrow if place is None else place, queue=queue, keep_payloads=keep_payloads)
@@ -88,6 +100,10 @@ class Outbox(JobStore):
         self._stalled_after = seconds(stalled_after)
         self._making: Making = client if callable(client) else (lambda: client)
         self._clients = ClientOfLoop(self._making, is_ours=callable(client))
+        self._probe_every = seconds(probe_every)
+        self._patience = seconds(patience)
+        self._gate_of_loop: tuple[asyncio.AbstractEventLoop, Gate] | None = None
+        self._is_in_hurry = False
         self._task = task_of(queue)
         self._reaper = reaper_of(queue)
         app.task(name=self._task, queue=queue, retry=retry)(self._run)
@@ -115,7 +131,7 @@ class Outbox(JobStore):
         if await self.is_behind(row):
             return
         try:
-            await deliver_row(self, await self._clients.get(), row, pace=self._pace)
+            await deliver_row(self, await self._clients.get(), row, pace=self._pace, gate=self._gate())
         except HeldError:
             await tell_held(self, key, self._hooks)
             raise
@@ -124,7 +140,35 @@ class Outbox(JobStore):
         except RefoldError:  # rejected
             await self._wake_next(row)
             raise
+        finally:
+            await self._hurry()
         await self._wake_next(row)
+
+    def _gate(self) -> Gate:
+        """Return the gate of the running loop."""
+        loop = asyncio.get_running_loop()
+        if self._gate_of_loop is None or self._gate_of_loop[0] is not loop:
+            pause = Pause(self._read, 1, self._probe_every)
+            gate = Gate(pause, "the worker", self._hooks, patience=self._patience, resumed=self._has_resumed)
+            self._gate_of_loop = loop, gate
+        return self._gate_of_loop[1]
+
+    async def _read(self) -> bool:
+        client: Any = await self._clients.get()
+        return await read_once(client)
+
+    def _has_resumed(self) -> None:
+        self._is_in_hurry = True
+
+    async def _hurry(self) -> None:
+        """After a pause: have the jobs run now that it put off. Where this fails they run a minute later."""
+        if not self._is_in_hurry:
+            return
+        self._is_in_hurry = False
+        try:
+            await self._execute(sql.HURRY, (self._task,))
+        except OutboxError as error:
+            logger.warning("the jobs that waited for Refold go on by themselves, within a minute: %s", error)
 
     async def _reap(self, timestamp: int) -> None:
         await self.reap()

@@ -21,11 +21,11 @@ from refold_async import (
     Idempotency,
     RateLimitedError,
     Receipt,
+    RefoldConnectionError,
     ServerError,
     Trigger,
 )
-from refold_async.outbox import State
-from refold_async.outbox._events import EventHeld
+from refold_async.outbox import EventHeld, RelayPaused, RelayResumed, State
 from refold_async.outbox.procrastinate import Outbox
 from tests.fakes.outbox import ScriptedClient
 
@@ -296,3 +296,40 @@ async def test_an_app_without_a_pool_is_refused(postgres: Server) -> None:
     outbox = Outbox(app, client=ScriptedClient(lambda _: None))  # type: ignore[arg-type, return-value]
     with pytest.raises(ConfigurationError, match="PsycopgConnector"):
         await outbox.stats()
+
+
+async def test_while_refold_cannot_be_reached_jobs_wait_and_as_the_pause_ends_all_go_on(bench: Bench) -> None:
+    reads: list[bool] = []
+    is_away = True
+
+    async def read(*_: Any, **__: Any) -> None:
+        reads.append(is_away)
+        if is_away:
+            raise RefoldConnectionError("refused")
+
+    bench.client.request = read
+    app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=bench.url, min_size=1, max_size=5))
+    bench.outbox = Outbox(app, client=bench.client, hooks=[bench.heard.append], probe_every=0.0, patience=0.0)
+    bench.app = app
+    async with app.open_async():
+        keys = [await bench.outbox.put(Trigger("crm", "Placed", {"n": n})) for n in range(30)]
+        bench.endings = [RefoldConnectionError("refused", delivery=Delivery.NOT_SENT) for _ in range(30)]
+        await bench.work()
+        assert 5 <= len(bench.sent) <= 6, "events were sent into an outage"
+        assert set((await bench.jobs()).values()) == {"todo"}
+        assert [type(each) for each in bench.heard] == [RelayPaused]
+        for _ in range(3):
+            await bench.later(60)
+            await bench.work()
+        assert len(bench.sent) <= 6
+        assert (await bench.outbox.stats()).queued == 30
+        is_away, bench.endings = False, []
+        await bench.sql(
+            "UPDATE procrastinate_jobs SET scheduled_at = NULL WHERE id = (SELECT max(job) FROM refold_outbox)"
+        )
+        await bench.work()
+        assert [type(each) for each in bench.heard] == [RelayPaused, RelayResumed]
+        assert set((await bench.jobs()).values()) == {"succeeded"}
+        assert await bench.jobs() == dict.fromkeys(keys, "succeeded")
+        assert reads.count(False) == 1
+        await bench.outbox.aclose()
