@@ -13,15 +13,17 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from anyio.from_thread import start_blocking_portal
 
 from refold_async import Receipt, RefoldClient
+
+T = TypeVar("T")
 
 
 class RefoldPortal:
@@ -37,6 +39,10 @@ class RefoldPortal:
     def trigger(self, slug: str, event: str, payload: Mapping[str, Any] | None = None, **options: Any) -> Receipt:
         """Fire one event; takes and raises what `RefoldClient.trigger` does."""
         return self._portal.call(partial(self._client.trigger, slug, event, payload, **options))
+
+    def run(self, function: Callable[[RefoldClient], Awaitable[T]]) -> T:
+        """Run async code with the client, such as `lambda client: outbox.deliver(key, client)`."""
+        return self._portal.call(function, self._client)
 
     def close(self) -> None:
         """Let the calls under way finish, then stop the thread."""

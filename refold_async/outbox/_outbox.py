@@ -183,6 +183,16 @@ class SQLiteOutbox:
         """Whether an event waits for an earlier one of its ordering key that neither fired nor was rejected."""
         return await self._with(lambda own, _: _rows.is_behind(own, row))
 
+    async def due_keys(self, *, limit: int = 1000) -> list[str]:
+        """Return the keys of events that somebody should deliver now, the longest due first.
+
+        For an engine of your own, which calls it from time to time: a process may die after `put`, before it has made
+        a task for the event.
+
+        :param limit: not more than so many.
+        """
+        return [row.key for row in await self._with(lambda own, now: _rows.due(own, now, limit))]
+
     def relay(
         self,
         client: RefoldClient,

@@ -128,6 +128,13 @@ IS_BEHIND: Final = f"""SELECT EXISTS (
     )"""  # noqa: S608 - our own words
 """Whether an earlier event of the ordering key is not settled; in the order ordering key, seq."""
 
+DUE: Final = f"""SELECT o.key FROM refold_outbox AS o WHERE o.due <= {_NOW} AND (
+        o.ordering_key IS NULL OR o.state <> 'queued' OR NOT EXISTS (
+            SELECT 1 FROM refold_outbox AS e WHERE e.ordering_key = o.ordering_key AND e.seq < o.seq AND {EARLIER}
+        )
+    ) ORDER BY o.due, o.seq LIMIT %s"""  # noqa: S608 - our own words
+"""What somebody should look at, the first in its ordering key only."""
+
 
 def update(change: Change) -> tuple[str, list[object]]:
     """Return one step as one statement, with its first parameters; key, state and attempt follow."""

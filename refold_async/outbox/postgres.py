@@ -181,6 +181,16 @@ class PostgresStore:
         """
         return await _settle.deliver_in_order(self, client, key, pace=pace)
 
+    async def due_keys(self, *, limit: int = 1000) -> list[str]:
+        """Return the keys of events that somebody should deliver now, the longest due first.
+
+        For an engine of your own, which calls it from time to time: a process may die after `put`, before it has made
+        a task for the event.
+
+        :param limit: not more than so many.
+        """
+        return [str(key) for (key,) in await self._execute(sql.DUE, (limit,))]
+
     async def is_behind(self, row: Row) -> bool:
         """Whether an event waits for an earlier one of its ordering key that neither fired nor was rejected."""
         if row.ordering_key is None or row.state is not State.QUEUED:
