@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 FOR ?= 60
 COUNT ?= 400
+TRIGGERS ?= 10000
 SEED ?= 1
 
 .DEFAULT_GOAL := help
@@ -74,8 +75,8 @@ dist: $(VENV)/.installed-dist  ## build the wheel and the sdist into dist/ and c
 test-dist: dist  ## fire a trigger with the wheel alone, and run the sdist's own tests (TESTS= for a part), each in a venv of its own
 	$(BIN)/python -m tools.try_dist dist $(TESTS)
 
-chaos: $(VENV)/.installed-dev  ## 10,000 triggers over every fault, checked against the mock's ledger; then our wire beside stock httpx
-	$(BIN)/python -m tests.campaigns.chaos --triggers 10000
+chaos: $(VENV)/.installed-dev  ## TRIGGERS= (10,000) over faults, hostile user code, changing loops and more, checked against the mock's ledger
+	$(BIN)/python -m tests.campaigns.chaos --triggers $(TRIGGERS) --seed $(SEED) $(if $(SCENE),--scene $(SCENE))
 
 reconcile: $(VENV)/.installed-dev  ## 10,000 tagged triggers over every fault, then looked for: what is called fired has fired
 	$(BIN)/python -m tests.campaigns.reconcile --triggers 10000

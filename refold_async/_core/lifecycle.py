@@ -197,11 +197,19 @@ class Lifecycle:
                     "this client's http_client= or transport= belongs to an event loop that is closed, and cannot be "
                     "made again here: make a client for each loop"
                 )
-            self.calls.clear()
+            self._abandon()
             self._session = self._pool_transport = self._pool = None
             if not self.plan.uses_pool:
                 self._session = self.plan.make(self.pool_transport)
         self._bind(loop)
+
+    def _abandon(self) -> None:
+        """Let go of what belonged to an event loop that is closed now."""
+        self.calls.clear()
+        if self.timer is not None:
+            self.timer.abandon()
+        if self._pool_transport is not None:
+            self._pool_transport.wire.abandon()
 
     def _check_owner(self, loop: object) -> None:
         """Refuse a loop, thread or process that the connections do not belong to.
@@ -281,8 +289,11 @@ class Lifecycle:
         if self._bound is None:
             await self._close_session()
             return
-        if self._forks != _forks.count or is_loop_closed(self._bound):
-            return  # the connections are the parent's, or went with their loop
+        if self._forks != _forks.count:
+            return  # the connections are the parent's
+        if is_loop_closed(self._bound):
+            self._abandon()
+            return
         try:
             for call in list(self.calls):
                 if not call.is_on_wire:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import itertools
 import os
 import socket
@@ -15,7 +14,7 @@ import httpx
 from attrs import frozen
 
 from .scope import TaskScope
-from .timer import LoopTimer
+from .timer import LoopTimer, no_context
 
 ATTEMPT_DELAY = 0.25
 """Seconds after which the next address is tried beside the one before it (RFC 8305 §5)."""
@@ -85,7 +84,7 @@ class Connector:
         try:
             with scope:
                 opening = self._connect(connection, target, timeout)
-                await timer.loop.create_task(opening, context=contextvars.Context())
+                await timer.loop.create_task(opening, context=no_context())
         except TimeoutError as error:  # uvloop's own limit on the handshake
             raise httpx.ConnectTimeout(f"no connection to {target} within the connect timeout") from error
         except (OSError, ssl.CertificateError) as error:  # names, addresses and TLS all fail with these

@@ -184,6 +184,11 @@ class Connection(ConnectionLike, asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def abandon(self) -> None:
+        """Let go of the transport, as the event loop is closed and cannot close it: with that the socket is closed."""
+        self.state = _CLOSED
+        self._exchange = self._transport = self._sock = self._poll = None
+
     def close(self) -> None:
         """Close at once, and tell the exchange that is under way."""
         if self._exchange is not None:
@@ -247,8 +252,7 @@ class Connection(ConnectionLike, asyncio.BufferedProtocol):
     @property
     def unwritten(self) -> int:
         """Bytes that the event loop still has to write."""
-        size: int = self._transport.get_write_buffer_size()
-        return size
+        return 0 if self._transport is None else int(self._transport.get_write_buffer_size())
 
     def finish(self, *, reusable: bool) -> None:
         """End the exchange under way, and return the connection to the pool."""

@@ -83,6 +83,7 @@ class LoopBoundPool:
                 raise RuntimeError(
                     "this transport belongs to another event loop that is still open: make one for each loop"
                 )
+            pool.abandon()
         connector = Connector(
             tls_context=self.tls_context,
             uds=self.uds,
@@ -140,9 +141,17 @@ class LoopBoundPool:
 
     async def aclose(self) -> None:
         """Close every connection; the next request opens new ones."""
-        pool, self._pool = self._pool, None
-        if pool is not None and not pool.loop.is_closed():
+        if self._pool is not None and not self._pool.loop.is_closed():
+            pool, self._pool = self._pool, None
             await pool.aclose()
+        else:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Let go of the connections of an event loop that is closed."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.abandon()
 
 
 def note_written(error: httpx.HTTPError, *, written: bool) -> None:

@@ -13,7 +13,7 @@ from .connect import Connector, Target
 from .connection import Connection, ConnectionState
 from .limits import READ_BUFFER_BYTES
 from .loops import clock_of
-from .timer import NO_CONTEXT, LoopTimer
+from .timer import LoopTimer, no_context
 
 
 @frozen
@@ -182,7 +182,7 @@ class Pool:
             stack.append(connection)
             self._idle_count += 1
             if self._sweeper is None and self._expiry != float("inf"):
-                self._sweeper = self.loop.call_later(self._expiry, self._sweep, context=NO_CONTEXT)
+                self._sweeper = self.loop.call_later(self._expiry, self._sweep, context=no_context())
 
     def on_connection_lost(self, connection: Connection) -> None:
         """Note that a connection's socket is closed; its place is free."""
@@ -235,7 +235,21 @@ class Pool:
                 self._discard(connection)
         left = [connection.idle_since for stack in self._idle.values() for connection in stack]
         if left:
-            self._sweeper = self.loop.call_at(min(left) + self._expiry, self._sweep, context=NO_CONTEXT)
+            self._sweeper = self.loop.call_at(min(left) + self._expiry, self._sweep, context=no_context())
+
+    def abandon(self) -> None:
+        """Let go of everything, as the event loop is closed.
+
+        Tasks that ended with the loop may be held for ever (anyio holds those in its scopes), and they hold the pool.
+        """
+        self._closed = True
+        self._waiters.clear()
+        self._idle.clear()
+        self._idle_count = 0
+        for connection in self._open:
+            connection.abandon()
+        self._open.clear()
+        self.timer.abandon()
 
     async def aclose(self) -> None:
         """Close every connection and turn away who waits; then wait until the sockets are closed."""

@@ -11,7 +11,7 @@ import anyio
 
 from .._types.evidence import Cut
 from .loops import cancellations
-from .timer import NO_CONTEXT, LoopTimer
+from .timer import LoopTimer, no_context
 
 
 class CallScope(Protocol):
@@ -81,7 +81,7 @@ class TaskScope:
         if task is None or self._is_cancelled:
             return
         if getattr(task, "_fut_waiter", None) is None:  # it runs, or will in this turn
-            self._timer.loop.call_soon(self._cancel_waiting, context=NO_CONTEXT)
+            self._timer.loop.call_soon(self._cancel_waiting, context=no_context())
         else:
             self._cancel_waiting()
 

@@ -14,8 +14,12 @@ SECOND_LOOK = 0.05
 """Seconds after such a late timer in which the event loop reads what its sockets hold by now."""
 
 
-NO_CONTEXT = contextvars.Context()
-"""For callbacks that outlive the request which causes them: they must not hold on to its context variables."""
+no_context = contextvars.Context
+"""Make a context for a callback that outlives the request which causes it: it must not hold on to its variables.
+
+Each needs its own: event loops in two threads cannot be in one context at the same time, and a callback that cannot
+enter its context is never called.
+"""
 
 
 class Timed(Protocol):
@@ -62,7 +66,7 @@ class LoopTimer:
         if self._handle is not None:
             self._handle.cancel()
         self.due = at
-        self._handle = self.loop.call_at(at, self._look, at, context=NO_CONTEXT)
+        self._handle = self.loop.call_at(at, self._look, at, context=no_context())
 
     def _look(self, due: float) -> None:
         self._handle = None
@@ -77,6 +81,11 @@ class LoopTimer:
         earliest = min((timed.until for timed in self.timed), default=math.inf)
         if earliest != math.inf:
             self.note(max(earliest, now))
+
+    def abandon(self) -> None:
+        """Let go of what is watched, as the event loop is closed and nothing will expire."""
+        self.timed.clear()
+        self.close()
 
     def close(self) -> None:
         """Stop the timer."""

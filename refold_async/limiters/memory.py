@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import deque
@@ -14,16 +15,25 @@ from .._types.values import RateLimit
 from ..policies.pacing import FRESH_FOR, LONGEST_PAUSE, Pacer
 from ._protocol import Grant
 from ._queue import Waiter, WaitQueue
+from ._untold import UntoldGrants
 
 
 class MemoryGrant:
     """A slot of a `MemoryRateLimiter`; see `Grant`."""
 
-    __slots__ = ("_granted", "_limiter", "_pauses", "waited")
+    __slots__ = ("_granted", "_limiter", "_loop", "_pauses", "waited")
 
-    def __init__(self, limiter: MemoryRateLimiter, granted: float, pauses: int, waited: float) -> None:
+    def __init__(
+        self,
+        limiter: MemoryRateLimiter,
+        granted: float,
+        pauses: int,
+        waited: float,
+        loop: asyncio.AbstractEventLoop | None,
+    ) -> None:
         self.waited = waited
         self._limiter: MemoryRateLimiter | None = limiter
+        self._loop = loop
         self._granted = granted
         self._pauses = pauses
 
@@ -36,17 +46,17 @@ class MemoryGrant:
         """Report that the request is being written now; what is told after the first time changes nothing."""
         limiter, self._limiter = self._limiter, None
         if limiter is not None:
-            limiter.on_sent(self._granted)
+            limiter.on_sent(self._granted, self._loop)
 
     def dropped(self) -> None:
         """Report that the request will not be written with this grant: the slot goes to the next."""
         limiter, self._limiter = self._limiter, None
         if limiter is not None:
-            limiter.on_dropped()
+            limiter.on_dropped(self._loop)
 
     def __del__(self) -> None:
         if self._limiter is not None:  # it may have been used
-            self._limiter.on_lost(self._granted)
+            self._limiter.on_lost(self._granted, self._loop)
 
 
 class MemoryRateLimiter:
@@ -76,7 +86,8 @@ class MemoryRateLimiter:
         self._sleep = sleep
         self._queue = WaitQueue()
         self._lock = threading.RLock()  # a grant may be collected in the middle of anything
-        self._lost: deque[float] = deque()
+        self._untold = UntoldGrants()
+        self._lost: deque[tuple[float, asyncio.AbstractEventLoop | None]] = deque()
 
     @property
     def waiting(self) -> int:
@@ -114,7 +125,8 @@ class MemoryRateLimiter:
             self._count_lost(now)
         if not self._pacer.grant(now):
             return None
-        return MemoryGrant(self, now, self._pacer.pauses, 0.0 if started is None else now - started)
+        waited = 0.0 if started is None else now - started
+        return MemoryGrant(self, now, self._pacer.pauses, waited, self._untold.add())
 
     async def reserve(self, *, deadline: float | None = None, first: bool = False) -> Grant:
         """Wait for a slot, then take it. The grant must be told when its request is written, or that it will not be.
@@ -131,6 +143,7 @@ class MemoryRateLimiter:
         with self._lock:
             started = self._clock()
             self._queue.sweep()
+            self._forget(started)
             self._check(self._queue.ahead(first=first), deadline, started)
             waiter = self._queue.join(first=first)
         try:
@@ -143,6 +156,7 @@ class MemoryRateLimiter:
         while True:  # a 429, or a request that is still not sent, may have moved the slot meanwhile
             with self._lock:
                 now = self._clock()
+                self._forget(now)
                 is_first = waiter.is_first
                 grant = self._try(now, started) if is_first else None
                 if grant is not None:
@@ -178,28 +192,41 @@ class MemoryRateLimiter:
         """Whether a grant of that time, and made after so many pauses, may be used now."""
         return self._pacer.pauses == pauses and self._clock() - granted <= FRESH_FOR
 
-    def on_sent(self, granted: float) -> None:
-        """Count the write of a grant that was made then."""
+    def on_sent(self, granted: float, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Count the write of a grant that was made then, on that event loop."""
         with self._lock:
             now = self._clock()
-            self._pacer.sent(granted, now)
+            if self._untold.remove(loop):
+                self._pacer.sent(granted, now)
+            else:  # it was counted as sent when its loop was found closed
+                self._pacer.spent(now)
             if self._queue.waiting:
                 self._queue.wake_first(self._pacer.earliest(now))
 
-    def on_dropped(self) -> None:
+    def on_dropped(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """Give a slot back."""
         with self._lock:
+            if not self._untold.remove(loop):
+                return
             self._pacer.dropped()
             if self._queue.waiting:
                 self._queue.wake_first(self._pacer.earliest(self._clock()))
 
-    def on_lost(self, granted: float) -> None:
+    def on_lost(self, granted: float, loop: asyncio.AbstractEventLoop | None) -> None:
         """Note that a grant was garbage collected untold. It is counted later, as this may be in the middle of it."""
-        self._lost.append(granted)
+        self._lost.append((granted, loop))
 
     def _count_lost(self, now: float) -> None:
         while self._lost:
-            self._pacer.sent(self._lost.popleft(), now)
+            granted, loop = self._lost.popleft()
+            if self._untold.remove(loop):
+                self._pacer.sent(granted, now)
+
+    def _forget(self, now: float) -> None:
+        """Count as sent what was granted on an event loop that is closed: it may have been."""
+        self._count_lost(now)
+        for _ in range(self._untold.forget()):
+            self._pacer.sent(now, now)
 
     def __repr__(self) -> str:
         rate = self._pacer.rate(self._clock())

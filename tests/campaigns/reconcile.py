@@ -27,7 +27,7 @@ from refold_async import (
 from refold_async.limiters import MemoryRateLimiter
 from refold_async.testing import MockRefold, RunPlan
 from refold_async.testing.ledger import Entry
-from tests.campaigns.chaos import PlannedFaults
+from tests.campaigns.chaos.tally import PlannedFaults
 
 World = Literal["shown", "hidden", "partly"]
 WORLDS: tuple[World, ...] = ("shown", "hidden", "partly")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from refold_async import (
     Trigger,
 )
 from refold_async.testing import Fault, MockRefold
+from tests.fakes.hostile import ERRORS, VALUES, HostileLimiter, NotEvenAClass, OddError, hostile, made, raises
 from tests.fakes.transport import client_over, fired
 from tests.support import ending
 
@@ -34,107 +35,6 @@ pytestmark = [
 ]
 
 ACCEPTED, REJECTED, NOT_SENT, AMBIGUOUS = Delivery.ACCEPTED, Delivery.REJECTED, Delivery.NOT_SENT, Delivery.AMBIGUOUS
-
-
-class Abort(BaseException):
-    """What a framework raises to get through `except Exception`."""
-
-
-class OddError(Exception):
-    """Cannot even be shown."""
-
-    def __str__(self) -> str:
-        raise KeyError("str")
-
-    __repr__ = __str__
-
-
-class AwaitableThatYieldsJunk:
-    def __await__(self) -> Generator[Any, Any, None]:
-        yield 5
-
-
-class AwaitableThatIsNone:
-    def __await__(self) -> Any:
-        return None
-
-
-class NotEvenAClass:
-    """Raises as soon as somebody asks what it is."""
-
-    @property
-    def __class__(self) -> Any:
-        raise KeyError("class")
-
-    @__class__.setter
-    def __class__(self, value: Any) -> None:
-        raise KeyError("class")
-
-
-async def _raises(error: BaseException) -> None:
-    raise error
-
-
-def _generator() -> Generator[int, None, None]:
-    yield 1
-
-
-async def _async_generator() -> AsyncIterator[int]:
-    yield 1
-
-
-def _foreign_future() -> asyncio.Future[None]:
-    loop = asyncio.new_event_loop()
-    try:
-        return loop.create_future()
-    finally:
-        loop.close()
-
-
-ERRORS: dict[str, Callable[[], BaseException]] = {
-    "KeyError": lambda: KeyError("mine"),
-    "StopIteration": lambda: StopIteration("mine"),
-    "StopAsyncIteration": lambda: StopAsyncIteration("mine"),
-    "RecursionError": lambda: RecursionError("mine"),
-    "MemoryError": lambda: MemoryError("mine"),
-    "CancelledError": lambda: asyncio.CancelledError("mine"),
-    "TimeoutError": lambda: TimeoutError("mine"),
-    "httpx.ReadTimeout": lambda: httpx.ReadTimeout("mine"),
-    "ExceptionGroup": lambda: ExceptionGroup("mine", [KeyError("a"), ValueError("b")]),
-    "BaseExceptionGroup": lambda: BaseExceptionGroup("mine", [asyncio.CancelledError("a"), KeyError("b")]),
-    "BaseException": lambda: Abort("mine"),
-    "group of BaseException": lambda: BaseExceptionGroup("mine", [Abort("a")]),
-    "unshowable": OddError,
-}
-VALUES: dict[str, Callable[[], Any]] = {
-    "generator": _generator,
-    "async generator": _async_generator,
-    "coroutine that raises": lambda: _raises(KeyError("later")),
-    "coroutine that aborts": lambda: _raises(Abort("later")),
-    "coroutine that is cancelled": lambda: _raises(asyncio.CancelledError("later")),
-    "future of a closed loop": _foreign_future,
-    "awaitable that yields junk": AwaitableThatYieldsJunk,
-    "awaitable that is None": AwaitableThatIsNone,
-    "no class": NotEvenAClass,
-    "bytes": lambda: b"\xff",
-    "nan": lambda: float("nan"),
-    "the type": lambda: Delivery,
-}
-
-
-def made(name: str) -> BaseException:
-    return ERRORS[name]()
-
-
-def hostile(name: str) -> Callable[..., Any]:
-    """Return a callable that takes anything, and raises or returns that."""
-
-    def mine(*args: object, **kwargs: object) -> Any:
-        if name in ERRORS:
-            raise made(name)
-        return VALUES[name]()
-
-    return mine
 
 
 @pytest.mark.parametrize("name", [*ERRORS, *VALUES])
@@ -194,41 +94,6 @@ async def test_whatever_a_credential_or_an_encoder_does_amiss_ends_the_call_unse
     assert server.ledger.requests == 0
 
 
-class Limiter:
-    """A limiter with all of the protocol, of which one part is hostile."""
-
-    def __init__(self, part: str, mine: Callable[..., Any]) -> None:
-        self.part = part
-        self.mine = mine
-        self.waited = 0.0
-
-    def _do(self, part: str, otherwise: Any) -> Any:
-        return self.mine() if part == self.part else otherwise
-
-    def try_take(self) -> Any:
-        return self._do("try_take", False)
-
-    def try_reserve(self, *, first: bool = False) -> Any:
-        return self._do("try_reserve", None)
-
-    async def reserve(self, *, deadline: float | None = None, first: bool = False) -> Any:
-        return self._do("reserve", self)
-
-    async def throttled(self, retry_after: float | None) -> Any:
-        return self._do("throttled", None)
-
-    async def aclose(self) -> None: ...
-
-    def is_fresh(self) -> Any:
-        return self._do("is_fresh", True)
-
-    def sent(self) -> Any:
-        return self._do("sent", None)
-
-    def dropped(self) -> Any:
-        return self._do("dropped", None)
-
-
 @pytest.mark.parametrize("name", ERRORS)
 @pytest.mark.parametrize("wire", ["pool", "httpx"])
 @pytest.mark.parametrize("part", ["try_take", "try_reserve", "reserve", "throttled", "is_fresh", "sent", "dropped"])
@@ -236,7 +101,7 @@ async def test_a_limiter_that_raises_anywhere_leaks_nothing_and_lies_about_nothi
     server: MockRefold, part: str, wire: Any, name: str
 ) -> None:
     server.plan(lambda entry: Fault.throttle("1") if entry.payload["id"] == 2 else None)
-    limiter: Any = Limiter(part, hostile(name))
+    limiter: Any = HostileLimiter(part, hostile(name))
     refuse = False
 
     def before_send(sending: object) -> None:
@@ -259,7 +124,7 @@ async def test_a_limiter_that_raises_anywhere_leaks_nothing_and_lies_about_nothi
 
 
 async def test_a_grant_that_is_never_fresh_lets_the_deadline_pass(server: MockRefold) -> None:
-    limiter: Any = Limiter("is_fresh", lambda: False)
+    limiter: Any = HostileLimiter("is_fresh", lambda: False)
     async with server.client(rate_limit=limiter, deadline=0.05) as client:
         got = await ending(client.trigger("slack", "E", {"id": 1}))
     assert got.delivery is NOT_SENT
@@ -571,7 +436,7 @@ async def test_a_coroutine_from_an_encoder_is_closed_and_no_warning_comes_later(
     made_ones: list[Any] = []
 
     def encoder(document: object) -> Any:
-        made_ones.append(_raises(KeyError("later")))
+        made_ones.append(raises(KeyError("later")))
         return made_ones[-1]
 
     async with server.client(json_encoder=encoder) as client:

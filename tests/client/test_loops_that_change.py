@@ -15,6 +15,7 @@ from refold_async import CircuitBreaker, CircuitOpenError, ConfigurationError, D
 from refold_async.policies.circuit import CircuitState
 from refold_async.testing import Fault, MockRefold
 from tests.support import abandons_sockets
+from tests.wire.wire import open_sockets
 
 
 class Clock:
@@ -115,6 +116,36 @@ def test_after_a_loop_was_closed_under_its_calls_all_slots_are_free_on_the_next(
         await client.aclose()
 
     asyncio.run(again())
+
+
+@abandons_sockets
+@pytest.mark.parametrize("then", ["call", "aclose"])
+def test_sockets_of_a_closed_loop_are_closed_although_something_holds_on_to_its_tasks(
+    server: MockRefold, then: str
+) -> None:
+    client: RefoldClient = server.client(rate_limit=None, timeout=None, deadline=None)
+    gc.collect()
+    before = open_sockets()
+
+    async def some() -> None:
+        await asyncio.gather(*(client.trigger("slack", "E", {"id": n}) for n in range(6)))
+        server.plan(lambda entry: Fault.stall_head(fires=False))
+        await asyncio.gather(*(client.trigger("slack", "E", {"id": n}) for n in range(2)))
+
+    left = run_and_abandon(some, lambda: server.ledger.requests >= 8)
+    server.plan(None)
+
+    async def again() -> None:
+        if then == "call":
+            await client.trigger("slack", "E", {"id": 9})
+        await client.aclose()
+
+    asyncio.run(again())
+    gc.collect()
+    assert server.ledger.wait_for(lambda _: server.open_connections == 0)
+    assert open_sockets() == before
+    left.clear()
+    gc.collect()
 
 
 def test_of_threads_that_use_a_client_first_at_the_same_time_one_is_served(server: MockRefold) -> None:

@@ -402,3 +402,65 @@ def test_what_is_no_limiter_is_known() -> None:
     memory = MemoryRateLimiter()
     assert is_limiter(memory)
     assert adapt(memory) is memory
+
+
+@pytest.mark.parametrize("told", ["never", "sent", "dropped", "collected"])
+@pytest.mark.parametrize("grants", [1, 5, 8])
+def test_grants_of_a_closed_loop_hold_nobody_up_although_something_holds_on_to_them(grants: int, told: str) -> None:
+    clock = 100.0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal clock
+        clock += seconds
+        await asyncio.sleep(0)
+
+    limiter = MemoryRateLimiter(RateLimit(20, 5), clock=lambda: clock, sleep=sleep)
+
+    async def take(count: int) -> list[Grant]:
+        return [await limiter.reserve() for _ in range(count)]
+
+    async def take_and_send(count: int) -> None:
+        for _ in range(count):
+            (await limiter.reserve()).sent()
+
+    kept = asyncio.run(take(min(grants, 5)))
+    if grants > 5:
+        kept += asyncio.run(take(grants - 5))  # which needs the first to be forgotten
+    began = clock
+    asyncio.run(take_and_send(5))
+    for grant in kept:
+        if told in ("sent", "dropped"):
+            getattr(grant, told)()
+    del grant
+    if told == "collected":
+        kept.clear()
+        gc.collect()
+    asyncio.run(take_and_send(15))
+    assert clock - began <= 25 / 20 + 0.1 + (grants / 20 if told == "sent" else 0)
+    assert clock - began >= (20 - 5) / 20
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_grants_that_stayed_behind_in_the_parent_hold_no_child_up() -> None:
+    async def take(count: int) -> list[Grant]:
+        return [await limiter.reserve() for _ in range(count)]
+
+    async def take_one() -> None:
+        async with asyncio.timeout(10):
+            (await limiter.reserve()).sent()
+
+    limiter = MemoryRateLimiter(RateLimit(200, 2))
+    loop = asyncio.new_event_loop()
+    kept = loop.run_until_complete(take(2))
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            asyncio.run(take_one())
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert len(kept) == 2
+    loop.close()
