@@ -22,7 +22,7 @@ EXTRAS = ".[cli,testing]"
 
 def run_tests(session: nox.Session, **env: str) -> None:
     """Run pytest in parallel, with these variables."""
-    session.run("python", "-m", "pytest", "-n", "auto", "--maxprocesses", "4", *session.posargs, env=env)
+    session.run("python", "-m", "pytest", "-n", "auto", "--dist", "worksteal", *session.posargs, env=env)
 
 
 def install(session: nox.Session, *options: str) -> None:

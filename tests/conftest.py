@@ -36,6 +36,11 @@ def _start_tasks_eagerly() -> None:
     setattr(asyncio.BaseEventLoop, "__init__", make)  # noqa: B010 - mypy forbids the plain assignment
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many workers `-n auto` starts: one more than there are cores, as many tests wait for a process."""
+    return min((os.cpu_count() or 1) + 1, 4)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Escape lone surrogates in what a test logged or printed: pytest-xdist cannot send them to its controller."""

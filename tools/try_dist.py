@@ -60,7 +60,7 @@ def try_sdist(sdist: Path, folder: Path, arguments: list[str]) -> None:
     source = folder / sdist.name.removesuffix(".tar.gz")
     python = venv(folder / "sdist-venv")
     install(python, "-e", ".[cli,testing]", "--group", "dev", cwd=source)
-    parallel = ["-n", "auto", "--maxprocesses", "4", "--dist", "worksteal"]
+    parallel = ["-n", "auto", "--dist", "worksteal"]
     run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *parallel, *arguments, cwd=source)
 
 
