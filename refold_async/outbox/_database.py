@@ -135,9 +135,18 @@ class Database:
             connection.execute("PRAGMA journal_mode = WAL")
         if version < VERSION:
             migrate(connection, sets_application_id=is_empty and not self._is_shared)
-        # A file that may only be read says so at its first write: ask now.
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("ROLLBACK")
+        self._ask_to_write(connection)
+
+    def _ask_to_write(self, connection: sqlite3.Connection) -> None:
+        """Let a file that may only be read say so now. One that is locked can be written once it is free."""
+        connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            if not _says(error, "BUSY"):
+                raise
+        connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")
 
     def _undo(self, error: BaseException) -> None:
         connection = self._connection

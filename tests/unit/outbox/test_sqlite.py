@@ -1,18 +1,13 @@
 """`SQLiteOutbox`: what is put is there, whatever happens to the file or the process."""
 
-# ruff: noqa: ASYNC230, ASYNC240 - small local files
+# ruff: noqa: ASYNC240 - small local files
 from __future__ import annotations
 
-import os
-import signal
 import sqlite3
 import stat
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 
 from refold_async import (
@@ -24,7 +19,6 @@ from refold_async import (
     InvalidTriggerError,
     OutboxError,
     OutboxFileError,
-    OutboxWriteError,
     Receipt,
     RetryLater,
     ServerError,
@@ -257,76 +251,9 @@ async def test_a_newer_schema_is_refused_and_left_as_it_is(path: Path) -> None:
     other.close()
 
 
-async def test_a_locked_file_says_so_and_works_again_afterwards(path: Path) -> None:
-    async with box(path, timeout=0.01) as outbox:
-        await outbox.put(TRIGGER, key="before")
-        other = sqlite3.connect(path, isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(OutboxWriteError, match="lock"):
-            await outbox.put(TRIGGER, key="k")
-        other.execute("ROLLBACK")
-        other.close()
-        await outbox.put(TRIGGER, key="k")
-        assert (await outbox.stats()).queued == 2
-
-
-async def test_a_full_disk_says_so_and_loses_nothing(path: Path) -> None:
-    async with box(path) as outbox:
-        await outbox.put(TRIGGER, key="before")
-
-        def fill() -> None:
-            with outbox._database.use() as own:
-                pages = own.execute("PRAGMA page_count").fetchone()[0]
-                own.execute(f"PRAGMA max_page_count = {pages}")
-
-        await outbox._run(fill)
-        with pytest.raises(OutboxWriteError, match="disk is full"):
-            for number in range(1000):
-                await outbox.put(Trigger("crm", "Placed", {"x": "y" * 5000}), key=str(number))
-        kept = (await outbox.stats()).queued  # the connection was opened again, without that limit
-        assert kept >= 1
-        await outbox.put(Trigger("crm", "Placed", {"x": "y" * 5000}), key="after")
-        assert (await outbox.stats()).queued == kept + 1
-
-
-async def test_a_file_that_may_only_be_read_says_so(path: Path) -> None:
-    async with box(path) as outbox:
-        await outbox.put(TRIGGER)
-
-        def forbid() -> None:
-            with outbox._database.use() as own:
-                own.execute("PRAGMA query_only = 1")
-
-        await outbox._run(forbid)
-        with pytest.raises(OutboxFileError, match="permissions"):
-            await outbox.put(TRIGGER)
-
-
 async def test_a_folder_that_is_not_there_says_so(tmp_path: Path) -> None:
     with pytest.raises(OutboxFileError, match="cannot be opened"):
         await box(tmp_path / "nowhere" / "refold.db").put(TRIGGER)
-
-
-async def test_a_torn_wal_loses_nothing_that_was_committed_before(path: Path) -> None:
-    program = (
-        "import asyncio, os, sys\n"
-        "from refold_async import Trigger\n"
-        "from refold_async.outbox import SQLiteOutbox\n"
-        "async def main():\n"
-        "    outbox = SQLiteOutbox(sys.argv[1])\n"
-        "    for n in range(20):\n"
-        "        await outbox.put(Trigger('crm', 'Placed', {'n': n}), key=str(n))\n"
-        "    os.kill(os.getpid(), 9)\n"
-        "asyncio.run(main())\n"
-    )
-    command = [sys.executable, "-c", program, str(path)]
-    done = await anyio.to_thread.run_sync(lambda: subprocess.run(command, timeout=30, check=False))
-    assert done.returncode == -signal.SIGKILL
-    wal = Path(f"{path}-wal")
-    with wal.open("ab") as file:
-        file.write(os.urandom(3000))
-    async with box(path) as outbox:
-        assert (await outbox.stats()).queued == 20
 
 
 async def test_a_closed_outbox_says_so(path: Path) -> None:
