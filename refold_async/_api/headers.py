@@ -16,7 +16,7 @@ def header_value(name: str, value: object) -> bytes:
     """
     if not isinstance(value, str):
         raise InvalidTriggerError(f"{name} must be a string, not {type(value).__name__}")
-    if not _VALUE.fullmatch(value):
+    if not _VALUE.fullmatch(value) or value.isspace():
         raise InvalidTriggerError(
             f"{name} cannot be sent in a header: it is blank, begins or ends with a space, or holds a control "
             "character or one outside latin-1"

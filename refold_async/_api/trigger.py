@@ -88,7 +88,10 @@ class TriggerEncoder:
             name = "" if is_for_all else check_slug(slug)
             head = self._other_head(name, account, config, has_files=bool(parts), is_for_all=is_for_all)
         else:
-            known = self._heads.get((slug, account, config)) if isinstance(slug, str) else None
+            try:
+                known = self._heads.get((slug, account, config)) if isinstance(slug, str) else None
+            except TypeError:  # a list as an account, say: `_make_head` refuses it in words
+                known = None
             head = known if known is not None else self._make_head(slug, account, config)
         if self._is_plain and key is None and instance_tag is None and not parts:
             request = EncodedRequest(head, (), encode_body(event, payload, self._encoder))
@@ -153,7 +156,10 @@ class TriggerEncoder:
         self, slug: str, account: str | None, config: str | None, *, has_files: bool, is_for_all: bool
     ) -> RequestHead:
         """Return the head of a request to all applications, or of one with files, whose content type varies."""
-        head = self._other_heads.get((slug, account, config, has_files, is_for_all))
+        try:
+            head = self._other_heads.get((slug, account, config, has_files, is_for_all))
+        except TypeError:
+            head = None
         if head is None:
             head = self._new_head(slug, account, config, has_files=has_files, is_for_all=is_for_all)
             if len(self._other_heads) >= _REMEMBERED:

@@ -11,9 +11,10 @@ from typing import Any
 from attrs import define
 
 from ._cells import HeaderError, Mapper
-from ._header import DELIMITERS, Header, is_separator_line, read_header, refuse_row_like
+from ._header import Header, read_header, refuse_row_like
 from ._input import LONGEST_LINE, InputError
 from ._lines import Lines
+from ._not_rows import OTHER_DELIMITERS, PUT_TOGETHER, RowCheck
 from ._reading import Reading
 from ._records import Constants, Record, digest_of
 
@@ -39,6 +40,7 @@ class Csv:
     repeated_headers: int = 0
     beginning = "line 1 should name the columns, as in slug,event,payload, and the rows come after it"
     _mapper: Mapper | None = None
+    _check: RowCheck | None = None
     _seed: bytes = b""
     _plain: re.Pattern[str] = _NOTHING
 
@@ -59,7 +61,9 @@ class Csv:
         reader = csv.reader(texts, strict=True, delimiter=header.delimiter)
         width, first = len(header.names), lines.number + 1
         is_first = True
-        unusual = {"", *header.repeated}  # a first cell that may begin a blank row, or another header
+        assert self._check is not None
+        names_none, begins_oddly = self._check.names_none, self._check.begins_oddly
+        is_alone = not header.has_delimiter
         while True:
             problem: str | None = None
             try:
@@ -70,9 +74,10 @@ class Csv:
                         or lines.has_other_end
                         or number != first
                         or len(cells) != width
-                        or cells[0] in unusual
-                        or cells[0].isspace()
                         or is_first
+                        or (not "!" <= cells[0] < "\x7f" and begins_oddly(cells[0]))
+                        or not names_none(cells)
+                        or (is_alone and OTHER_DELIMITERS.search(cells[0]))
                     ):
                         break
                     taken.clear()
@@ -84,7 +89,7 @@ class Csv:
                 cells, problem = [], self._words_for(error, lines)
             if is_first and cells:
                 refuse_row_like(lines, header, cells)
-                is_first = False
+                self._check.first, is_first = cells, False
             yield from self._look_closely(lines, first, cells, problem)
             first = lines.number + 1
 
@@ -100,6 +105,7 @@ class Csv:
             self._mapper = Mapper.of(header.names, self._reading.types, self._reading.empty)
         except HeaderError as error:
             raise InputError(f"{where}{error}") from error
+        self._check = RowCheck(header)
         self.header, self._seed, self._plain = header, _seed(header.names), _plain_row(header.delimiter)
 
     def _words_for(self, error: csv.Error, lines: Lines) -> str:
@@ -118,6 +124,7 @@ class Csv:
         """Yield the record of what is not one plain line with as many cells as the header."""
         header = self.header
         assert header is not None
+        assert self._check is not None
         taken = lines.taken[:]
         lines.taken.clear()
         found, last = lines.take_problem(), lines.number
@@ -133,9 +140,9 @@ class Csv:
             if self._is_header(cells):
                 self.repeated_headers += 1
                 return
-            problem = self._count(taken[-1], cells)
+            problem = self._check.find_problem(taken[-1], cells)
         if len(taken) < 2:
-            yield self._record(lines, last, cells, problem)
+            yield self._record(lines, last, cells, problem, is_skippable=problem != PUT_TOGETHER)
             return
         yield from self._spread(lines, taken, cells, first, problem)
 
@@ -146,32 +153,6 @@ class Csv:
             names.pop()
         return names == self.header.names
 
-    def _count(self, line: str, cells: list[str]) -> str | None:
-        """Return what is wrong with the count of cells; empty ones may follow."""
-        header = self.header
-        assert header is not None
-        width = len(header.names)
-        if is_separator_line(line):
-            return "it is what Excel puts before a header: were two files put together? Remove it"
-        names = {cell.strip().removeprefix("\ufeff") for cell in cells if cell}
-        if len(names) > 1 and names <= set(header.names):
-            return (
-                "it looks like another header: were two files with different columns put together? Send them one by one"
-            )
-        if not any(cell.strip().strip("\x1a") for cell in cells):
-            return "there are only spaces in it, or what is not printed: remove it"
-        if len(cells) > width and not header.has_delimiter:
-            return (
-                f"it has {len(cells)} cells, and the header 1: remove what stands above the header, put a cell with a "
-                "comma in quotes, or name what separates the cells with --delimiter"
-            )
-        if len(cells) < width or any(cells[width:]):
-            if width < len(cells) <= header.width:
-                return f"cell {len(cells)} is in a column without a name: name it in the header, or remove the cell"
-            name = DELIMITERS.get(header.delimiter, repr(header.delimiter))
-            return f"it has {len(cells)} cells, and the header {width}: is a cell with a {name} in it without quotes?"
-        return None
-
     def _spread(
         self, lines: Lines, taken: list[str], cells: list[str], first: int, problem: str | None
     ) -> Iterator[Record]:
@@ -180,11 +161,10 @@ class Csv:
         A quote that is never closed takes in what follows, up to the next quote. If each of the other lines is a row by
         itself, only the first line is bad. Else nobody can tell where rows begin again, and nothing is skipped.
         """
-        header = self.header
-        assert header is not None
+        assert self.header is not None
         last, count = first + len(taken) - 1, len(taken)
-        row_like = sum(self._is_row_like(line) for line in taken)
-        is_suspicious = row_like * 2 > count and not self._reading.multiline_cells
+        row_like = sum(map(self._is_row_like, taken))
+        is_suspicious = row_like * 2 > sum(not line.isspace() for line in taken) and not self._reading.multiline_cells
         if problem is None and not is_suspicious:
             yield self._record(lines, first, cells, last=last)
             return
@@ -217,6 +197,7 @@ class Csv:
         """Read a line as a row; None if it is not plainly one."""
         header = self.header
         assert header is not None
+        assert self._check is not None
         if header.width == 1:
             return None
         try:
@@ -227,7 +208,7 @@ class Csv:
         width = len(header.names)
         if not line.strip() or not any(cells):
             return []
-        if len(cells) < width or any(cells[width:]) or self._is_header(cells):
+        if self._is_header(cells) or self._check.find_problem(line, cells) is not None:
             return None
         return cells[:width] if self._plain.fullmatch(line) else None
 

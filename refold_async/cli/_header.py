@@ -10,7 +10,15 @@ from attrs import frozen
 
 from ._input import InputError
 from ._lines import Lines
-from ._names import COLUMNS, LONGEST_NAME, PREFIX, invisible, looks_like_data, meant
+from ._names import (
+    COLUMNS,
+    LONGEST_NAME,
+    PREFIX,
+    as_seen,
+    invisible,
+    looks_like_data,
+    meant,
+)
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 
@@ -18,12 +26,9 @@ _LONGEST_HEADER = 1_000_000
 """Characters. A quote that is never closed must not make a header of the whole file."""
 
 _SEP = re.compile(r'"?sep=(?P<delimiter>[^"\r\n]?)"?\s*', re.IGNORECASE)
-_QUOTED = re.compile(r'"(?:[^"]|"")*"')
+QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _OTHER_DELIMITER = re.compile(r"[:^~!§¦\x01\x1c-\x1f\u3001\uff0c\uff1a\uff1b\uff5c]| {2,}")
 """What separates cells in some files, and seldom is part of a name."""
-
-_END_OF_FILE = "\x1a"
-"""What DOS put at the end of a text."""
 
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb"
 
@@ -48,12 +53,6 @@ class Header:
     def width(self) -> int:
         """How many cells it has, those without a name included."""
         return len(self.cells)
-
-    @property
-    def repeated(self) -> set[str]:
-        """What the first cell of a line may be that is this header again, or another one, or goes before one."""
-        names = {*self.names, *self.cells}
-        return {*names, *("\ufeff" + name for name in names), "sep=", "SEP=", "Sep=", _END_OF_FILE}
 
 
 def is_separator_line(line: str) -> bool:
@@ -94,7 +93,7 @@ def read_header(lines: Lines, texts: Iterator[str], chosen: str | None) -> Heade
         first = lines.number
         where = f"{lines.name}, line {first}, the header: "
         text = line
-        while _QUOTED.sub("", text).count('"') and len(text) < _LONGEST_HEADER:
+        while QUOTED.sub("", text).count('"') and len(text) < _LONGEST_HEADER:
             more = next(texts, None)
             if more is None:
                 break
@@ -104,6 +103,7 @@ def read_header(lines: Lines, texts: Iterator[str], chosen: str | None) -> Heade
             raise InputError(where + problem)
         _refuse_other_formats(lines.name, text)
         delimiter = chosen or announced or _find_delimiter(where, text)
+        _refuse_other_delimiter(where, text, delimiter, "the line before it" if chosen is None else "--delimiter")
         cells = _parse(where, text, delimiter)
         return _checked(where, cells, delimiter, is_sure=chosen is not None or announced is not None)
     return None
@@ -134,7 +134,7 @@ def _refuse_other_formats(name: str, text: str) -> None:
 
 
 def _find_delimiter(where: str, text: str) -> str:
-    plain = _QUOTED.sub("", text)
+    plain = QUOTED.sub("", text)
     found = [delimiter for delimiter in DELIMITERS if delimiter in plain]
     if len(found) > 1:
         names = " and ".join(f"{DELIMITERS[each]}s" for each in found)
@@ -145,6 +145,20 @@ def _find_delimiter(where: str, text: str) -> str:
     if found:
         return found[0]
     return ","
+
+
+def _refuse_other_delimiter(where: str, text: str, delimiter: str, who: str) -> None:
+    """Compare a delimiter that was named with the header.
+
+    :raises InputError: where the header has others only: it would be one column.
+    """
+    plain = QUOTED.sub("", text)
+    others = [name for each, name in DELIMITERS.items() if each in plain]
+    if others and delimiter not in plain:
+        raise InputError(
+            f"{where}there are {others[0]}s in it, and no {DELIMITERS.get(delimiter, repr(delimiter))}, as {who} says: "
+            f"say --delimiter {others[0]}, or put the name in quotes if it is the only column's"
+        )
 
 
 def _parse(where: str, text: str, delimiter: str) -> list[str]:
@@ -171,7 +185,11 @@ def _checked(where: str, cells: list[str], delimiter: str, *, is_sure: bool) -> 
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InputError(f"{where}the column {twice!r} is there twice: rename or remove one")
+    seen = {as_seen(name): name for name in reversed(names)}
     for name in names:
+        other = seen[as_seen(name)]
+        if other != name:
+            raise InputError(f"{where}the columns {other!a} and {name!a} look the same: rename or remove one")
         _check_spelling(where, name)
     if len(names) == 1 and not is_sure and any(each in names[0] for each in DELIMITERS):
         raise InputError(

@@ -28,9 +28,11 @@ def parse_json(text: str) -> Any:
     try:
         value, end = _raw_decode(text)
     except json.JSONDecodeError as error:
-        raise NotJSONError(f"not JSON: {error.msg} at column {error.colno}") from error
-    except (ValueError, RecursionError) as error:
-        raise NotJSONError(f"not JSON that can be read: {error}") from error
+        raise NotJSONError(f"not JSON: {error.msg.removesuffix(' at')} at column {error.colno}") from error
+    except RecursionError as error:
+        raise RowError("JSON that is nested too deep to be read") from error
+    except ValueError as error:  # an integer beyond what Python reads
+        raise RowError("JSON with a number of thousands of digits: put it in quotes") from error
     if end != len(text):
         raise NotJSONError(f"not JSON: Extra data at column {end + 1}")
     return value

@@ -39,12 +39,13 @@ class JsonLines:
             if lines.problem is not None:
                 yield Record(number, number, lines.offset, digest, text, lines.take_problem())
             elif text:
-                if is_first and text[0] == "<":
-                    raise InputError(
-                        f"{lines.name} is HTML or XML, not JSON Lines: is it an error page in place of the file? "
-                        "Download it again"
-                    )
-                yield Record(number, number, lines.offset, digest, text)
+                if is_first:
+                    _refuse_other_formats(lines.name, text)
+                if text in _BRACKETS:
+                    problem = f"a line is {text!r} and no more. {_advice(text, number)}"
+                    yield Record(number, number, lines.offset, digest, text, problem, is_skippable=False)
+                else:
+                    yield Record(number, number, lines.offset, digest, text)
             else:
                 continue
             is_first = False
@@ -82,11 +83,30 @@ def _unknown(name: str) -> str:
     return f"unknown key {name!r}: {advice} The keys are {', '.join(COLUMNS)}"
 
 
+_BRACKETS = frozenset("{}[]") | {"},", "],"}
+"""Lines that are part of an object or a list over several: nobody can tell which of the others are rows."""
+
+
+def _refuse_other_formats(name: str, first: str) -> None:
+    """Compare the first line with what it is taken for.
+
+    :raises InputError: where the file is plainly something else.
+    """
+    if first[0] == "<":
+        raise InputError(
+            f"{name} is HTML or XML, not JSON Lines: is it an error page in place of the file? Download it again"
+        )
+    if first[0] == "[" or first in _BRACKETS:
+        raise InputError(f"{name} is JSON, but not JSON Lines. {_advice(first, 1)}")
+
+
 def _advice(text: str, line: int) -> str:
-    if text.startswith("["):
+    if text[0] == "\ufeff":
+        return "It begins with a byte order mark: were two files put together? Remove the mark"
+    if text[0] in "[]":
         return "If the file is one JSON array, write its items one a line, as with: jq -c '.[]'"
-    if text in ("{", "}") or text.startswith('"'):
-        return "If each object is spread over several lines, write it in one, as with: jq -c ."
+    if text in _BRACKETS or text[0] == '"':
+        return "If each object is spread over several lines, write it in one, as with: jq -c '.'"
     if line == 1 and not text.startswith("{"):
         return "Each line must be one JSON object; if the file is CSV, say --format csv"
     return "Each line must be one JSON object"

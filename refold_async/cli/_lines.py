@@ -152,6 +152,8 @@ class Lines:
 
     def _undecodable(self, line: str) -> str:
         name, before = self._decoder.encoding, line[: line.index(BAD_BYTES)]
+        if line.endswith(BAD_BYTES):  # no line end came after it
+            return f"not {name.upper()} at its very end: was the file cut off? Else name its encoding with --encoding"
         if name == "utf-8":
             return (
                 f"not UTF-8, at byte {len(before.encode()) + 1} of it: save the file as UTF-8, or name its encoding, "

@@ -31,9 +31,20 @@ _ALIASES = {
 }
 
 
+_UNSEEN_LETTERS = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
+"""What has the category of letters or marks, and is not seen either."""
+
+
 def fold(name: str) -> str:
     """Return a name without case, separators and invisible characters, for comparing."""
-    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", name).casefold()))
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(each for each in plain if each.isalnum() and each not in _UNSEEN_LETTERS)
+
+
+def as_seen(name: str) -> str:
+    """Return what is the same for two names that look the same, case included."""
+    plain = unicodedata.normalize("NFKC", name)
+    return " ".join("".join(each for each in plain if not _is_unseen(each)).split())
 
 
 _MEANT = {fold(alias): column for column, aliases in _ALIASES.items() for alias in (column, *aliases.split())}
@@ -44,7 +55,24 @@ def meant(name: str) -> str | None:
 
     Fixed aliases, and not names that are near: `account` may be a customer's own field.
     """
-    return _MEANT.get(fold(name))
+    folded = fold(name)
+    return _MEANT.get(folded) or ("linked_account_id" if "linkedaccount" in folded else None)
+
+
+def spellings(name: str) -> set[str]:
+    """Return a name as programs and people spell it: `deal_name`, `Deal Name`, `dealName` and the like."""
+    words = [word for word in re.split(r"[\W_]+|(?<=[a-z0-9])(?=[A-Z])", name) if word]
+    found = {name}
+    for between in ("_", " ", "-", ""):
+        joined = between.join(words)
+        found |= {joined, joined.lower(), joined.upper(), joined.capitalize(), joined.title()}
+        found.add(between.join(word.upper() if word.lower() == "id" else word.capitalize() for word in words))
+    return found | {"".join([words[0].lower(), *(word.capitalize() for word in words[1:])])} if words else found
+
+
+def spellings_of_column(column: str) -> set[str]:
+    """Return how else one of our own columns may be called in a header."""
+    return {each for alias in (column, *_ALIASES.get(column, "").split()) for each in spellings(alias)}
 
 
 _JOINERS = "\u200c\u200d"
@@ -55,17 +83,41 @@ def invisible(text: str) -> str | None:
     """Return the first character that nobody sees, such as a zero-width space or a control character."""
     if text.isascii() and text.isprintable():
         return None
-    return next((each for each in text if _is_invisible(each)), None)
+    return next((each for each in text if _is_unseen(each) and each not in _JOINERS), None)
 
 
-def _is_invisible(character: str) -> bool:
-    return unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp") and character not in _JOINERS
+def _is_unseen(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp") or character in _UNSEEN_LETTERS
+
+
+_NO_VALUE = frozenset(
+    {"null", "(null)", "none", "nil", "nan", "n/a", "#n/a", "undefined", "\\n", "[object object]", "-", "--", "?"}
+    | {"#ref!", "#value!", "#name?", "#null!", "#num!", "#div/0!"}
+)
+_PLACEHOLDER = re.compile(r"\{\{.*\}\}|\$\{.*\}|<[^<>]+>")
+_ROUNDED = re.compile(r"\d(?:[.,]\d+)?E\+\d+")
 
 
 @functools.lru_cache(4096)  # a file has few events, and often few accounts
+def oddity(text: str) -> str | None:
+    """Return in words why a text is hardly the name of an account or an event; None if it may be one."""
+    if text.casefold() in _NO_VALUE:
+        return "is what programs write where there is no value"
+    if _PLACEHOLDER.fullmatch(text):
+        return "is a placeholder that was not filled in"
+    if _ROUNDED.fullmatch(text):
+        return "is a number that a spreadsheet has rounded"
+    if text.startswith('="'):
+        return "is a formula"
+    return padding(text)
+
+
+@functools.lru_cache(4096)
 def padding(text: str) -> str | None:
     """Return in words which odd space or invisible character a name has at its ends or inside; None if it has none."""
     if text != text.strip():
+        if text.isspace():
+            return "is blank"
         where = "begins" if text != text.lstrip() else "ends"
         return f"{where} with a space"
     unseen = invisible(text) or next((end for end in (text[:1], text[-1:]) if end and end in _JOINERS), None)
@@ -98,6 +150,7 @@ _DATA = (
         re.compile(r"[{(]?[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}[)}]?|(?=.*\d)[0-9a-f]{24,}", re.IGNORECASE),
     ),
     ("JSON", re.compile(r"[\[{].*[\]}]", re.DOTALL)),
+    ("a line that was drawn", re.compile(r"[!-/:-@\[-`{-~ ]{3,}(?:BEGIN .*)?")),
 )
 
 

@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 from .. import InvalidTriggerError, Trigger
 from ._json import kind_of
 from ._lines import Lines
-from ._names import padding
+from ._names import oddity, padding
 from ._problems import RowError
 
 
@@ -113,23 +113,15 @@ def build(
             idempotency_key=key,
             context=origin,
         )
-    ordering_key = get("ordering_key")
-    if ordering_key is not None and not isinstance(ordering_key, str):
-        raise RowError(f"ordering_key is {kind_of(ordering_key)}; it must be a string")
-    account, config = get("linked_account_id"), get("config_id")
-    if account is not None:
-        _check_ends("linked_account_id", account)
-    if isinstance(config, str) and config != config.strip():
-        _check_ends("config_id", config)
     return Trigger(
-        _text(fields, "slug", constants.slug),
-        _text(fields, "event", constants.event),
+        _required(fields, "slug", constants.slug),
+        _required(fields, "event", constants.event),
         payload,
-        linked_account_id=account,
-        config_id=config,
+        linked_account_id=_name(fields, "linked_account_id"),
+        config_id=_name(fields, "config_id"),
         instance_tag=constants.instance_tag,
         idempotency_key=key if key is not None else get("idempotency_key"),
-        ordering_key=ordering_key,
+        ordering_key=_name(fields, "ordering_key", padding),  # two that look alike would go out of order
         context=origin,
     )
 
@@ -146,27 +138,29 @@ def checked(trigger: Trigger, check: Callable[[Trigger], object]) -> Trigger:
     return trigger
 
 
-def _text(fields: dict[str, Any], name: str, constant: str | None) -> str:
-    value = fields.get(name)
-    if value is None:
-        if constant is None:
-            raise RowError(f"there is no {name}: fill it in, or give one for all rows with --{name}")
-        return constant
-    if not isinstance(value, str):
-        raise RowError(f"{name} is {kind_of(value)}; it must be a string")
-    if name == "event":
-        _check_ends(name, value)
-    return value
+def _required(fields: dict[str, Any], name: str, constant: str | None) -> str:
+    value = _name(fields, name)
+    if value is not None:
+        return value
+    if constant is None:
+        raise RowError(f"there is no {name}: fill it in, or give one for all rows with --{name}")
+    return constant
 
 
-def _check_ends(name: str, value: object) -> None:
-    """Make sure that what names something is spelled as it looks: Refold would look for another name.
+def _name(fields: dict[str, Any], name: str, find_oddity: Callable[[str], str | None] = oddity) -> str | None:
+    """Return what names something, and make sure that it is spelled as it looks: Refold would look for another name.
 
     :raises RowError: where it is not.
     """
-    odd = padding(value) if isinstance(value, str) else None  # what is not text is refused before sending
-    if odd is not None and isinstance(value, str) and value.strip():
-        raise RowError(f"{name} {odd}: {value[:80]!r}. Take it out, as names must match to the letter")
+    value = fields.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise RowError(f"{name} is {kind_of(value)}; it must be a string")
+    odd = find_oddity(value)
+    if odd is not None:
+        raise RowError(f"{name} {odd}: {value[:80]!r}. Correct it, as names must match to the letter")
+    return value
 
 
 def digest_of(content: bytes) -> bytes:

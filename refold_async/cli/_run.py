@@ -40,7 +40,7 @@ from ._signals import drained_by_signals
 from ._source import BadRow, Source
 from ._table import Sent, Table
 from ._trials import Trials
-from ._words import counted, with_cause
+from ._words import counted, sentence, with_cause
 
 _DEFAULT_PAUSE: Final = 1.0
 """Seconds that a 429 pauses the limiter for when it does not say how long."""
@@ -270,7 +270,7 @@ class Run:
         name = self.source.input.name
         self._stop(
             "input",
-            f"{name}, {row.place}: {row.problem}. Nothing after it was sent. Mend it"
+            f"{name}, {row.place}: {sentence(row.problem)} Nothing after it was sent. Mend it"
             + (", or leave such rows out with --skip-invalid" if row.is_skippable else ""),
         )
         return False

@@ -25,6 +25,11 @@ _ARGUMENT: Final = re.compile(
 )
 
 
+def sentence(text: str) -> str:
+    """Return a text with a full stop, unless it ends like a sentence."""
+    return text if text.endswith(("?", ".")) else f"{text}."
+
+
 def duration(seconds: float) -> str:
     """Return a time as people say it: 42 s, 3 min, 2 h 5 min."""
     whole = round(seconds)

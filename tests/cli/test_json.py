@@ -56,10 +56,15 @@ def test_a_float_that_was_written_with_17_digits_is_read(number: float) -> None:
         ("{} {}", "not JSON: Extra data at column 3"),
         ("1 2", "not JSON: Extra data at column 2"),
         ("{'a': 1}", "not JSON: Expecting property name"),
-        ("[" * 100_000, "not JSON that can be read"),
-        ("9" * 5000, "not JSON that can be read"),
+        ('"a\tb"', "not JSON: Invalid control character at column 3"),
     ],
 )
 def test_what_is_not_json_is_named_by_its_place(text: str, words: str) -> None:
     with pytest.raises(NotJSONError, match=words):
+        parse_json(text)
+
+
+@pytest.mark.parametrize(("text", "words"), [("[" * 100_000, "nested too deep"), ("9" * 5000, "put it in quotes")])
+def test_json_beyond_what_can_be_read_is_named_by_its_kind(text: str, words: str) -> None:
+    with pytest.raises(RowError, match=words):
         parse_json(text)
