@@ -290,10 +290,11 @@ class RefoldClient:
         return {"method": request.method, "url": str(request.url), "headers": headers, "body": body}
 
     def _encode(self, trigger: Trigger) -> EncodedRequest:
-        from ._core.prepare import read_parts
-
         call = self._sender.new_call(trigger)
-        read_parts(call)
+        if call.files is not None:
+            from ._core.prepare import read_parts
+
+            read_parts(call)
         return self._sender.encode(call)
 
     async def trigger_many(
