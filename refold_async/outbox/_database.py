@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 from .._types.errors import OutboxError, OutboxFileError, OutboxWriteError
-from ._schema import APPLICATION_ID, META, MIGRATIONS, VERSION
+from ._schema import APPLICATION_ID, HAS_META, READ_VERSION, migration
 
 T = TypeVar("T")
 
@@ -118,11 +118,7 @@ class Database:
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         version = _version(connection)
-        if version > VERSION:
-            raise OutboxFileError(
-                f"the outbox {self.path} was made by a newer version of refold_async (its schema is {version}, and "
-                f"this one knows {VERSION}): upgrade this process"
-            )
+        statements = migration(self.path, version)
         has_our_id = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
         is_empty = not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
         is_ours = has_our_id or is_empty
@@ -133,8 +129,8 @@ class Database:
             )
         if is_ours and not self._is_shared:
             connection.execute("PRAGMA journal_mode = WAL")
-        if version < VERSION:
-            migrate(connection, sets_application_id=is_empty and not self._is_shared)
+        if statements:
+            _migrate(connection, self.path, sets_application_id=is_empty and not self._is_shared)
         self._ask_to_write(connection)
 
     def _ask_to_write(self, connection: sqlite3.Connection) -> None:
@@ -173,26 +169,20 @@ def _says(error: sqlite3.Error, *names: str) -> bool:
 
 def _version(connection: sqlite3.Connection) -> int:
     """Return the version of the outbox in a database; 0 for none."""
-    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'refold_outbox_meta'").fetchone():
+    if not connection.execute(HAS_META).fetchone():
         return 0
-    found = connection.execute("SELECT version FROM refold_outbox_meta").fetchone()
+    found = connection.execute(READ_VERSION).fetchone()
     return int(found[0]) if found else 0
 
 
-def migrate(connection: sqlite3.Connection, *, sets_application_id: bool) -> None:
+def _migrate(connection: sqlite3.Connection, path: Path, *, sets_application_id: bool) -> None:
     """Bring the tables to the version of this library, in one transaction."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        version = _version(connection)  # another process may have been faster
-        connection.execute(META)
-        for statements in MIGRATIONS[version:]:
-            for statement in statements:
-                connection.execute(statement)
-        if version < VERSION:
-            connection.execute("DELETE FROM refold_outbox_meta")
-            connection.execute("INSERT INTO refold_outbox_meta VALUES (?)", (VERSION,))
-            if sets_application_id:
-                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        for statement in migration(path, _version(connection)):  # another process may have been faster
+            connection.execute(statement)
+        if sets_application_id:
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("COMMIT")
     except BaseException:
         with contextlib.suppress(sqlite3.Error):

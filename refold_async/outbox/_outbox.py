@@ -22,7 +22,7 @@ from ._events import RelayHook
 from ._join import Execute, join
 from ._relay import Relay
 from ._row import LONGEST_KEY, Change, Row, Value, digest_of, encode_trigger
-from ._schema import INSERT, META, MIGRATIONS, VERSION
+from ._schema import HAS_META, INSERT, READ_VERSION, migration
 from ._settle import seconds
 from ._status import EventStatus, OutboxStats, status_of
 from ._thread import JobThread
@@ -159,12 +159,9 @@ class SQLiteOutbox:
                 f"the connection is to {files[0] if files and files[0] else 'no file'}, and this outbox is "
                 f"{self.path}: an outbox joins transactions of its own file only"
             )
-        if not await execute("SELECT 1 FROM sqlite_master WHERE name = 'refold_outbox'", ()):
-            await execute(META, ())
-            for statements in MIGRATIONS:
-                for statement in statements:
-                    await execute(statement, ())
-            await execute("INSERT INTO refold_outbox_meta VALUES (?)", (VERSION,))
+        found = await execute(READ_VERSION, ()) if await execute(HAS_META, ()) else ()
+        for statement in migration(self.path, int(found[0][0]) if found else 0):
+            await execute(statement, ())
         await execute(INSERT, values)
         kept = await execute("SELECT digest FROM refold_outbox WHERE key = ?", (key,))
         _rows.check_same(key, kept[0][0], str(values[2]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from .._types.errors import OutboxFileError
 from ._row import COLUMNS
 
 APPLICATION_ID: Final = 0x5265466F
@@ -39,10 +40,33 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
 )
 """What leads from one version to the next. The first entry makes version 1 of nothing."""
 
-VERSION: Final = len(MIGRATIONS)
-
-META: Final = "CREATE TABLE IF NOT EXISTS refold_outbox_meta (version INTEGER NOT NULL)"
+_META = "CREATE TABLE IF NOT EXISTS refold_outbox_meta (version INTEGER NOT NULL)"
 """The version has a table of its own, because the file's `user_version` may be the app's."""
+
+HAS_META: Final = "SELECT 1 FROM sqlite_master WHERE name = 'refold_outbox_meta'"
+
+READ_VERSION: Final = "SELECT version FROM refold_outbox_meta"
+
+
+def migration(place: object, since: int) -> list[str]:
+    """Return the statements that bring the tables to the version of this library: to be run in one transaction.
+
+    :param place: the file, for the error.
+    :param since: the version that they have now; 0 for none.
+    :raises OutboxFileError: for a newer version than this library knows.
+    """
+    newest = len(MIGRATIONS)
+    if since > newest:
+        raise OutboxFileError(
+            f"the outbox {place} was made by a newer version of refold_async (its schema is {since}, and this one "
+            f"knows {newest}): upgrade this process"
+        )
+    if since == newest:
+        return []
+    steps = [each for version in MIGRATIONS[since:] for each in version]
+    return [
+        _META, *steps, "DELETE FROM refold_outbox_meta", f"INSERT INTO refold_outbox_meta VALUES ({newest})"  # noqa: S608
+    ]  # fmt: skip
 
 
 def _quoted(name: str) -> str:

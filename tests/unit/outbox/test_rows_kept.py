@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from refold_async import Trigger
 from refold_async.outbox import _rows
 from refold_async.outbox._row import digest_of, encode_trigger, without_payload
-from refold_async.outbox._schema import INSERT, META, MIGRATIONS
+from refold_async.outbox._schema import INSERT, migration
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 names = texts.filter(bool)
@@ -37,10 +37,8 @@ triggers = st.builds(
 
 def database() -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    connection.execute(META)
-    for statements in MIGRATIONS:
-        for statement in statements:
-            connection.execute(statement)
+    for statement in migration("here", 0):
+        connection.execute(statement)
     return connection
 
 
