@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from attrs import define, field
@@ -28,8 +30,9 @@ from refold_async import (
     ServerError,
     Trigger,
 )
+from refold_async.outbox import SQLiteOutbox
 from refold_async.outbox._delivery import Pace, deliver
-from refold_async.outbox._row import settle
+from refold_async.outbox._row import Change, Row, settle
 from refold_async.policies.fence import State
 from tests.fakes.outbox import MemoryStore, ScriptedClient
 
@@ -98,8 +101,12 @@ class Worker:
             raise RefoldConnectionError("reset", delivery=Delivery.NOT_SENT)
         raise ServerError("?", status_code=502, delivery=Delivery.AMBIGUOUS)
 
+    @property
+    def is_quiet(self) -> bool:
+        return self.task.done() or (self.gate is not None and not self.gate.done())
+
     async def run(self) -> None:
-        store = MemoryStore(self.machine.store.rows, self.machine.clock, self.pass_through)
+        store = GatedStore(self.machine.store, self.stop)
         client = ScriptedClient(self.fire, self.machine.window, self.before, self.machine.mint)
         pace = Pace(deadline=DEADLINE, slack=SLACK, backoff=lambda _: 5.0, clock=self.machine.clock)
         try:
@@ -107,26 +114,73 @@ class Worker:
         except RefoldError as error:
             self.results.append(error)
 
-    async def pass_through(self, name: str) -> None:
-        await self.stop(name)
+
+@define(eq=False)
+class GatedStore:
+    """A store of which each step waits, before and after, until the machine says so."""
+
+    inner: Any
+    stop: Any
+    keeps_payloads: bool = False
+
+    async def load(self, key: str) -> Row | None:
+        await self.stop("load")
+        row: Row | None = await self.inner.load(key)
+        return row
+
+    async def move(self, row: Row, change: Change) -> Row | None:
+        await self.stop("move")
+        after: Row | None = await self.inner.move(row, change)
+        await self.stop("moved")
+        return after
 
 
 class Deliveries(RuleBasedStateMachine):
     """Workers, a server with a memory for keys, time, and people who look."""
 
-    @initialize(has_window=st.booleans(), keys=st.integers(1, 2))
+    @initialize(has_window=st.booleans(), keys=st.sampled_from([1, 1, 2]))
     def begin(self, has_window: bool, keys: int) -> None:
         self.loop = asyncio.new_event_loop()
         self.now = 1_000_000.0
         self.window = Idempotency(header="X-Key", window=WINDOW) if has_window else None
-        self.store = MemoryStore(clock=self.clock)
+        self.store = self.make_store()
+        self.keys: list[str] = []
         self.workers: list[Worker] = []
         self.effects: dict[str, int] = {}
         self.remembered: dict[str, float] = {}
         self.doubted = False
         self.minted = 0
         for number in range(keys):
-            self.store.put(Trigger("crm", "Placed", {"n": number}), str(number))
+            self.put(Trigger("crm", "Placed", {"n": number}), str(number))
+
+    # What a store on a disk does otherwise.
+
+    def make_store(self) -> Any:
+        """Return an empty store that goes by `now`."""
+        return MemoryStore(clock=self.clock)
+
+    def put(self, trigger: Trigger, key: str) -> None:
+        self.store.put(trigger, key)
+        self.keys.append(key)
+
+    def end_store(self) -> None:
+        """Leave nothing open."""
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+
+    # The world.
+
+    @property
+    def rows(self) -> dict[str, Row]:
+        """The rows, as the store has them."""
+
+        async def load() -> dict[str, Row]:
+            found = {key: await self.store.load(key) for key in self.keys}
+            return {key: row for key, row in found.items() if row is not None}
+
+        rows: dict[str, Row] = self.loop.run_until_complete(load())
+        return rows
 
     def mint(self) -> str:
         self.minted += 1
@@ -143,10 +197,19 @@ class Deliveries(RuleBasedStateMachine):
             self.remembered[idempotency_key] = self.now
         self.effects[key] = self.effects.get(key, 0) + 1
 
-    def spin(self) -> None:
-        for _ in range(12):  # every await of a worker ends at a gate, so a few turns of the loop bring it there
-            self.loop.call_soon(self.loop.stop)
-            self.loop.run_forever()
+    def spin(self, *dying: Worker) -> None:
+        """Let the workers go on until each is at a gate, or done."""
+
+        async def go_on() -> None:
+            for _ in range(5000):
+                for _ in range(12):  # where nothing but gates is waited for, a few turns bring it there
+                    await asyncio.sleep(0)
+                if all(worker.is_quiet for worker in [*self.workers, *dying]):
+                    return
+                await asyncio.sleep(0.0005)  # a database is at work
+            raise AssertionError("a worker waits for something else than a gate")
+
+        self.loop.run_until_complete(go_on())
         for worker in [each for each in self.workers if each.task.done()]:
             self.workers.remove(worker)
             for result in worker.results:
@@ -161,13 +224,26 @@ class Deliveries(RuleBasedStateMachine):
         elif not isinstance(result, RetryLater):
             assert effects == 0, f"it fired, and {result!r} was raised"
 
-    @rule(key=st.sampled_from("01"))
-    def start(self, key: str) -> None:
-        if key in self.store.rows and len(self.workers) < 4:
-            worker = Worker(self, key)
-            worker.task = self.loop.create_task(worker.run())
-            self.workers.append(worker)
-            self.spin()
+    @rule(which=st.integers(0, 1))
+    def start(self, which: int) -> None:
+        if len(self.workers) < 4:
+            self.begin_worker(self.keys[which % len(self.keys)])
+
+    def begin_worker(self, key: str) -> Worker:
+        worker = Worker(self, key)
+        worker.task = self.loop.create_task(worker.run())
+        self.workers.append(worker)
+        self.spin()
+        return worker
+
+    @rule(which=st.integers(0, 1), at=st.sampled_from(["before", "move", "move"]), many=st.integers(2, 3))
+    def crowd(self, which: int, at: str, many: int) -> None:
+        """Let workers begin that all have read the same row, and want to take the same step."""
+        for _ in range(min(many, 4 - len(self.workers))):
+            self.begin_worker(self.keys[which % len(self.keys)])
+        for worker in list(self.workers):
+            while worker in self.workers and worker.at in ("load", "before") and worker.at != at:
+                self.go_on(self.workers.index(worker), "", "accepted")
 
     @precondition(lambda self: self.workers)
     @rule(
@@ -198,7 +274,7 @@ class Deliveries(RuleBasedStateMachine):
         self.bury(worker)
 
     def bury(self, worker: Worker) -> None:
-        self.spin()
+        self.spin(worker)
         assert worker.task.done()
         assert worker.task.cancelled() or isinstance(worker.task.exception(), DiedError)
 
@@ -213,11 +289,12 @@ class Deliveries(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         # A worker that stands still for longer than a call can last has sent nothing, or its answer comes too late.
         self.doubted = True
-        self.now += seconds
+        self.pass_time(seconds)
 
-    @rule(key=st.sampled_from("01"))
-    def look(self, key: str) -> None:
-        row = self.store.rows.get(key)
+    @rule(which=st.integers(0, 1))
+    def look(self, which: int) -> None:
+        key = self.keys[which % len(self.keys)]
+        row = self.rows.get(key)
         if row is not None and row.is_held and not any(each.key == key for each in self.workers):
             fired = self.effects.get(key, 0) > 0
             change = settle(row, fired=fired, keep_payload=False)
@@ -225,7 +302,7 @@ class Deliveries(RuleBasedStateMachine):
 
     @invariant()
     def rows_say_what_is_true(self) -> None:
-        for key, row in self.store.rows.items():
+        for key, row in self.rows.items():
             effects = self.effects.get(key, 0)
             assert effects <= 1, "it fired twice"
             if row.state is State.ACCEPTED:
@@ -242,28 +319,53 @@ class Deliveries(RuleBasedStateMachine):
             worker.kill()
             self.bury(worker)
         self.doubted = True
-        for key in self.store.rows:
+        for key in self.keys:
             for _ in range(12):
-                self.now += DEADLINE + SLACK + 1
-                worker = Worker(self, key)
-                worker.task = self.loop.create_task(worker.run())
-                self.workers.append(worker)
-                self.spin()
+                self.pass_time(DEADLINE + SLACK + 1)
+                worker = self.begin_worker(key)
                 for _ in range(60):
-                    if worker in self.workers:
-                        self.go_on(0, "", "accepted")
+                    if worker not in self.workers:
+                        break
+                    self.go_on(0, "", "accepted")
                 assert worker not in self.workers, f"it goes on for ever, at {worker.at}"
                 self.rows_say_what_is_true()
-            row = self.store.rows[key]
+            row = self.rows[key]
             assert row.state.is_final or row.is_held, f"nothing becomes of it: {row}"
+        self.end_store()
         self.loop.close()
 
 
+class DeliveriesInFile(Deliveries):
+    """The same on a real file."""
+
+    def make_store(self) -> Any:
+        self.folder = tempfile.TemporaryDirectory()
+        store = SQLiteOutbox(Path(self.folder.name) / "refold.db", synchronous="normal")
+        store._clock = self.clock
+        return store
+
+    def put(self, trigger: Trigger, key: str) -> None:
+        self.loop.run_until_complete(self.store.put(trigger, key=key))
+        self.keys.append(key)
+
+    def end_store(self) -> None:
+        self.loop.run_until_complete(self.store.aclose())
+        self.folder.cleanup()
+
+
+def model_settings(examples: int) -> settings:
+    """Return how many examples are played, of how many steps."""
+    return settings(
+        max_examples=examples,
+        stateful_step_count=40,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+        phases=[Phase.reuse, Phase.generate],
+    )
+
+
 TestDeliveries = Deliveries.TestCase
-TestDeliveries.settings = settings(
-    max_examples=200,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-    phases=[Phase.reuse, Phase.generate],
-)
+TestDeliveries.settings = model_settings(200)
+
+TestDeliveriesInFile = DeliveriesInFile.TestCase
+TestDeliveriesInFile.settings = model_settings(50)
