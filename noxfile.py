@@ -1,18 +1,25 @@
 """The matrix: each Python, the oldest and the newest dependencies, eager tasks, asyncio's debug mode.
 
-`nox` runs the tests on each Python that is here; `nox -s lowest` with the oldest versions that pyproject.toml allows.
+`nox` runs the tests on each Python, on the PATH or under pyenv; one that is missing is an error, and `nox -s tests-3.11`
+runs them on that one alone. `nox -s lowest` takes the oldest versions that pyproject.toml allows.
 What follows `--` goes to pytest: `nox -s lowest -- tests/wire`.
 """
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 
 import nox
 
 nox.options.default_venv_backend = "uv|venv"
-nox.options.error_on_missing_interpreters = False
+nox.options.error_on_missing_interpreters = True
 nox.options.sessions = ["tests"]
+
+# pyenv puts only the chosen version on the PATH. Those of its versions come last.
+PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *map(str, sorted(PYENV.glob("3.1?.*/bin")))])
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13"]
