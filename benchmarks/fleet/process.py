@@ -211,6 +211,7 @@ def run(text: str) -> str:
 
 
 if __name__ == "__main__":
+    asyncio.run(RefoldClient(api_key="tk_mock_0000", base_url="http://127.0.0.1").aclose())  # imports what it needs
     for name in ("redis.asyncio", "psycopg", "throttled.asyncio", "pyrate_limiter", "limits.aio"):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)  # not on the way to the first request

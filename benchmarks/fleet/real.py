@@ -153,7 +153,7 @@ def play(case: Case, found: Servers, *, processes: int, waiters: int, seconds: f
         return None
     with MockRefold(rate_limit=LIMIT) as mock, _started(processes) as children:
         name = f"fleet-{next(_numbers)}"
-        begins = time.time() + 0.3
+        begins = time.time() + 1.0
         ends = begins + seconds
         clock_offset = time.monotonic() - time.time()
         for number, child in enumerate(children):

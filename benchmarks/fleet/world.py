@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from random import Random
+from typing import Literal
 
 from attrs import define, field
 
@@ -33,16 +34,40 @@ class Network:
 class Server:
     """A server of the shared limit: the rule itself, on a clock of its own.
 
+    It is *up*; *frozen*, and then keeps the questions it gets until it is thawed, also of those who have gone; *cut
+    off*, so that questions and answers are lost; or *refusing*, with an error at once: dead, or read-only.
+
     :ivar skew: seconds by which its clock is off.
-    :ivar down: whether it answers nobody.
     """
 
     random: Random
     network: Network = field(factory=Network)
     state: SharedState | None = None
     skew: float = 0.0
-    down: bool = False
     calls: int = 0
+    mode: Literal["up", "frozen", "cut off", "refusing"] = "up"
+    _kept: list[tuple[Question, asyncio.Future[Answer]]] = field(factory=list)
+
+    def thaw(self) -> None:
+        """Answer all who asked meanwhile, in the order of their questions."""
+        self.mode = "up"
+        for question, told in self._kept:
+            answer = self.answer(question)
+            if not told.done():
+                told.set_result(answer)
+        self._kept.clear()
+
+    async def receive(self, question: Question) -> Answer:
+        """Answer, or not, as its mode says."""
+        if self.mode == "refusing":
+            raise ConnectionError("refused")
+        if self.mode == "frozen":
+            told: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+            self._kept.append((question, told))
+            return await told
+        if self.mode == "cut off":
+            await asyncio.Event().wait()
+        return self.answer(question)
 
     def answer(self, question: Question) -> Answer:
         self.calls += 1
@@ -61,10 +86,8 @@ class SimulatedStore:
     async def ask(self, question: Question) -> Answer:
         server = self._server
         await asyncio.sleep(server.network.leg(server.random))
-        if server.down:
-            await asyncio.Event().wait()
-        answer = server.answer(question)
-        if server.random.random() < server.network.lost:
+        answer = await server.receive(question)
+        if server.mode == "cut off" or server.random.random() < server.network.lost:
             await asyncio.Event().wait()
         await asyncio.sleep(server.network.leg(server.random))
         return answer

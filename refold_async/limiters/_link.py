@@ -12,13 +12,19 @@ from attrs import define, field, frozen
 
 from .._types.values import RateLimit
 from ..policies.pacing import FRESH_FOR, Pacer
-from ..policies.shared_pacing import MICRO, Answer, Question
+from ..policies.shared_pacing import MEMBER_FOR, MICRO, Answer, Question
 
 ANSWER_WITHIN = 0.25
 """Seconds that anyone waits for the server of a shared limit, before the process goes on without it."""
 
-PROBE_EVERY = 1.0
-"""Seconds between questions to a server that did not answer."""
+PROBE_EVERY = 0.5
+"""Seconds between questions to a server that did not answer. With `ANSWER_WITHIN` it is at most `REJOIN`."""
+
+PROBE_SOON = 0.05
+"""Seconds until the first question to a server that answered with an error; twice as many each time after it."""
+
+KNOWN_FOR = MEMBER_FOR / MICRO
+"""Seconds for which the largest fleet that was heard of counts: one that starts with nothing has to find together."""
 
 ANNOUNCE_EVERY = 10.0
 """Seconds between announcements of this process, which is forgotten after half a minute."""
@@ -61,13 +67,17 @@ class Ready:
 class Link:
     """The state between one event loop and the server.
 
-    It is *shared*, or *alone* after a question that failed or was not answered in time, until a probe is answered.
+    It is *shared*, or *alone* after a question that failed or was not answered in time, until a probe is answered. It
+    is alone, too, where the answer says when there will be shared slots, as the server has come back or has lost its
+    state: until then it *joins*, and no longer probes.
     While shared it has *no slot*, is *asking*, *holds* one slot that is not due yet, or has it *ready*: a slot that
     lies ahead is held, and asked for once more when it is due, since a 429 may have voided it; one that is due within
     20 ms is ready at once. Held slots that were not used are returned with the next question.
 
-    :ivar alone: paces this process while the server does not answer; None while it does.
-    :ivar members: how many processes share the limit, as last heard.
+    :ivar alone: paces this process while there are no shared slots; None while there are.
+    :ivar joins_at: when there will be, where the server has said so.
+    :ivar members: how many processes share the limit: the most that were heard of in the last half minute.
+    :ivar may_go_alone: whether it sends without the server; else it waits for shared slots.
     :ivar pauses: how many 429s this loop has met; its grants of before must not be used any more.
     :ivar ask_at: when to ask again for the held slot, so that the question arrives when it is due.
     """
@@ -76,8 +86,11 @@ class Link:
     limit: RateLimit
     max_pause: float | None
     clock: Callable[[], float]
+    may_go_alone: bool = True
+    instances: int | None = None
     member: str = field(factory=lambda: uuid.uuid4().hex)
     alone: Pacer | None = None
+    joins_at: float | None = None
     members: int = 0
     lowest: RateLimit | None = None
     pauses: int = 0
@@ -88,6 +101,9 @@ class Link:
     asked_at: float | None = None
     ready: deque[Ready] = field(factory=deque)
     spent: deque[float] = field(init=False)
+    _members_at: float = float("-inf")
+    _probe_after: float = 0.0
+    _owes_pause: float = float("-inf")
     _patience: float = ANSWER_WITHIN
     _asked_pauses: int = 0
     _era: int = 0
@@ -102,11 +118,14 @@ class Link:
         self.spent = deque(maxlen=ceil(self.limit.rate))
 
     def question(self, now: float, *, wants: bool, longest: float | None, pause: int = -1) -> Question:
-        """Put a question together.
+        """Put a question together. While alone it only asks whether the server is there: what it takes may be lost.
 
         :param longest: do not reserve a slot that is further away, in seconds.
         :param pause: microseconds; such a question is about nothing else.
         """
+        is_probe = self.alone is not None and self.joins_at is None
+        if pause < 0 and not is_probe and self._owes_pause > now:
+            pause = round((self._owes_pause - now) * MICRO)
         if now - self._answered_at > FORGET_AFTER:
             self._era = 0
         held = 0 if pause >= 0 else self.held
@@ -117,6 +136,7 @@ class Link:
         if announces:
             self._announced_at = now
         window = ceil(self.limit.rate) / self.limit.rate
+        spent = 0 if is_probe else sum(1 for at in self.spent if at > now - window)
         return Question(
             member=self.member,
             limit=self.limit,
@@ -124,11 +144,12 @@ class Link:
             epoch=epoch,
             held=held,
             returned=returned,
-            spent=sum(1 for at in self.spent if at > now - window),
-            wants=wants and pause < 0,
+            spent=spent,
+            wants=wants and pause < 0 and not is_probe,
             longest=-1 if longest is None else max(0, int(longest * MICRO)),
             pause=pause,
             announces=announces,
+            rejoins=is_probe and self.may_go_alone,
         )
 
     def asking(self, now: float) -> bool:
@@ -155,22 +176,51 @@ class Link:
         self.asked_at, self._patience, self.too_far = now, ANSWER_WITHIN, None
         self._asked_pauses = self.pauses
 
-    def answered(self, question: Question, answer: Answer, asked_at: float, now: float) -> None:
-        """Take an answer in, unless it comes too late: then what it reserved is returned."""
-        for_a_slot = question.pause < 0
-        if for_a_slot and self.asked_at != asked_at:
+    def answered(self, question: Question, answer: Answer, asked_at: float | None, now: float) -> None:
+        """Take an answer in. If it comes too late, what it reserved is returned; but the server is there.
+
+        :param asked_at: None for a question that nobody waits for.
+        """
+        if asked_at is not None and self.asked_at != asked_at:
             if answer.slot:
                 self._returned.append((answer.epoch, answer.slot))
+            self.probe_at = min(self.probe_at, now)
             return
-        self._quickest = min(self._quickest * 1.02, now - asked_at)
+        self._quickest = min(self._quickest * 1.02, now - (now if asked_at is None else asked_at))
         self._answered_at = now
-        self.members, self.lowest = answer.members, RateLimit(answer.rate, answer.burst)
+        self._hear_of(answer, now)
         self._epoch = max(answer.epoch, self._epoch) if self._era == answer.era else answer.epoch
         self._era = answer.era
-        self.alone = None
-        if for_a_slot:
+        if question.pause >= 0:
+            self._owes_pause = float("-inf")
+        self._join(answer, now)
+        if asked_at is not None:
             self.asked_at = None
             self._slots(question, answer, now)
+
+    def _hear_of(self, answer: Answer, now: float) -> None:
+        self.lowest = RateLimit(answer.rate, answer.burst)
+        if answer.members >= self.members or now > self._members_at + KNOWN_FOR:
+            self.members, self._members_at = answer.members, now
+
+    def _join(self, answer: Answer, now: float) -> None:
+        """Go by what the server says of when there are shared slots."""
+        was_alone = self.alone is not None and self.joins_at is None
+        self._probe_after = 0.0
+        if was_alone and self.alone is not None:
+            self._owes_pause = max(self._owes_pause, self.alone.paused_until)
+        if answer.opens and self.may_go_alone:
+            if self.alone is None:
+                self._pace_alone()
+            self.joins_at = now + answer.opens / MICRO
+        elif was_alone:
+            self.alone = None
+            self._era = 0  # so that what was sent meanwhile is counted
+
+    def settle(self, now: float) -> None:
+        """Go over to the shared slots, once there are any."""
+        if self.joins_at is not None and now >= self.joins_at:
+            self.alone = self.joins_at = None
 
     def _slots(self, question: Question, answer: Answer, now: float) -> None:
         is_void = self.pauses != self._asked_pauses
@@ -206,21 +256,46 @@ class Link:
         self.held = 0
         self.ready.clear()
 
-    def go_alone(self, now: float, instances: int | None) -> RateLimit:
-        """Go on without the server, at this process's share; what was sent last counts. Returns the share."""
-        share = self.share(instances)
-        self.alone = Pacer(share, max_pause=self.max_pause)
-        for at in self.spent:
-            self.alone.spent(at)
+    def go_alone(self, now: float) -> RateLimit:
+        """Go on without the server, at this process's share. Returns the share."""
+        if self.alone is None:
+            self._pace_alone()
+        self.joins_at = None
+        self._era = 0
+        self.probe_at = now  # at once: it may have been one answer that was lost
+        return self.share()
+
+    def _pace_alone(self) -> None:
+        """Begin at this process's share, after what it sent last."""
+        self.alone = Pacer(self.share(), max_pause=self.max_pause)
+        if self.spent:
+            self.alone.spent(self.spent[-1])
         self.asked_at = None
-        self._era = 0  # so that what is sent meanwhile is counted
         self.held = 0
         self.ready.clear()
-        self.probe_at = now  # at once: it may have been one answer that was lost
-        return share
 
-    def share(self, instances: int | None) -> RateLimit:
+    def probes(self, now: float) -> bool:
+        """Whether to ask now if the server is there."""
+        return self.alone is not None and self.joins_at is None and now >= self.probe_at and not self.asking(now)
+
+    def looks_at(self, now: float) -> float:
+        """Return when to look again, while alone: at the time of the next probe, or when there are shared slots."""
+        if self.joins_at is not None:
+            return self.joins_at
+        return max(self.probe_at, self.answer_by if self.asking(now) else self.probe_at)
+
+    def probed(self, now: float) -> None:
+        """Note that the server is being asked whether it is there."""
+        self.probe_at = now + PROBE_EVERY
+
+    def missed(self, now: float) -> None:
+        """Note that it did not answer, and ask again soon: it may just be restarting."""
+        self.asked_at = None
+        self._probe_after = min(max(PROBE_SOON, 2 * self._probe_after), PROBE_EVERY)
+        self.probe_at = min(self.probe_at, now + self._probe_after)
+
+    def share(self) -> RateLimit:
         """Return the part of the limit that is this process's own."""
-        fleet = instances or self.members
+        fleet = self.instances or self.members
         lowest = self.lowest or self.limit
         return RateLimit(ALONE_SHARE * lowest.rate / fleet if fleet else min(ALONE_AT_THE_START, lowest.rate), 1)

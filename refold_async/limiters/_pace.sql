@@ -15,16 +15,21 @@ CREATE UNLOGGED TABLE IF NOT EXISTS refold_rate_limit (
     members jsonb NOT NULL DEFAULT '{}',
     limits jsonb NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 10);
+ALTER TABLE refold_rate_limit ADD COLUMN IF NOT EXISTS opens bigint NOT NULL DEFAULT 0;
 
-CREATE OR REPLACE FUNCTION refold_rate_limit_ask_1(
+CREATE OR REPLACE FUNCTION refold_rate_limit_ask_2(
     p_name text, p_member text, p_limit text, p_era bigint, p_epoch bigint, p_held bigint, p_returned bigint[],
-    p_spent integer, p_wants boolean, p_longest bigint, p_pause bigint, p_announces boolean, p_now bigint,
+    p_spent integer, p_wants boolean, p_longest bigint, p_pause bigint, p_announces boolean,
+    p_rejoins boolean, p_now bigint,
     OUT era bigint, OUT epoch bigint, OUT go bigint, OUT slot bigint, OUT wait bigint, OUT members integer,
-    OUT rate double precision, OUT burst integer
+    OUT rate double precision, OUT burst integer, OUT opens bigint
 ) LANGUAGE plpgsql AS $function$
 #variable_conflict use_variable
 DECLARE
     late CONSTANT bigint := 20000;
+    rejoin CONSTANT bigint := 750000;
+    uneven CONSTANT bigint := 150000;
+    quiet CONSTANT bigint := 250000;
     member_for CONSTANT bigint := 30000000;
     s refold_rate_limit%ROWTYPE;
     now_is bigint;
@@ -37,6 +42,8 @@ DECLARE
     slack double precision;
     total integer;
     most integer;
+    missing boolean := false;  -- processes go their own way, or the state was lost
+    look_back double precision;
     at double precision;
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
@@ -53,14 +60,15 @@ BEGIN
     IF back > 0 THEN
         s.slots := ARRAY(SELECT x - back FROM unnest(s.slots) AS x ORDER BY x);
         s.paused := s.paused - back;
+        s.opens := greatest(0, s.opens - back);
         IF back > late THEN
             s.epoch := s.epoch + 1;
-            s.slots := ARRAY(SELECT x FROM unnest(s.slots) AS x WHERE x <= now_is ORDER BY x);
+            s.slots := ARRAY(SELECT x FROM unnest(s.slots) AS x WHERE x <= greatest(now_is, s.opens) ORDER BY x);
         END IF;
     END IF;
     s.last := now_is;
 
-    IF p_announces OR s.rate = 0 THEN
+    IF p_announces OR p_era <> s.era OR s.rate = 0 THEN
         SELECT jsonb_object_agg(key, value) INTO s.members
         FROM jsonb_each(s.members || jsonb_build_object(p_member, now_is)) WHERE abs(now_is - value::bigint) <= member_for;
         SELECT jsonb_object_agg(key, value) INTO s.limits
@@ -71,8 +79,28 @@ BEGIN
 
     span := ceil(ceil(s.rate) * 1000000 / s.rate)::bigint + late;
     s.slots := ARRAY(SELECT x FROM unnest(s.slots) AS x WHERE x > now_is - span ORDER BY x);
+    current_rate := least(s.rate, s.slowed + 0.05::double precision * s.rate * greatest(0, now_is - s.paused) / 1000000);
+    IF now_is >= s.opens THEN
+        IF p_rejoins THEN
+            look_back := greatest(quiet::double precision, 2000000 / s.rate);
+            total := (SELECT count(*) FROM unnest(s.slots) AS x WHERE now_is - look_back < x AND x <= now_is);
+            missing := 2000000::double precision * total < look_back * s.rate;
+        ELSE
+            missing := p_era <> 0 AND p_era <> s.era AND s.opens = 0 AND now_is - s.era <= rejoin;
+        END IF;
+    END IF;
+    IF missing THEN
+        s.epoch := s.epoch + 1;
+        s.opens := now_is + rejoin;
+        spacing := 1000000 / current_rate;
+        s.slots := ARRAY(
+            SELECT ceil(s.opens - x * spacing)::bigint FROM generate_series(ceil(s.rate)::integer - 1, 0, -1) AS x
+        ) || array_fill(s.opens, ARRAY[floor(s.rate * uneven / 1000000)::integer]);
+    END IF;
     IF p_era <> s.era THEN
-        s.slots := ARRAY(SELECT x FROM unnest(s.slots || array_fill(now_is, ARRAY[p_spent])) AS x ORDER BY x);
+        IF now_is >= s.opens THEN
+            s.slots := ARRAY(SELECT x FROM unnest(s.slots || array_fill(now_is, ARRAY[p_spent])) AS x ORDER BY x);
+        END IF;
     ELSIF p_epoch = s.epoch THEN
         FOREACH given IN ARRAY p_returned LOOP
             place := array_position(s.slots, given);
@@ -82,7 +110,6 @@ BEGIN
         END LOOP;
     END IF;
 
-    current_rate := least(s.rate, s.slowed + 0.05::double precision * s.rate * greatest(0, now_is - s.paused) / 1000000);
     IF p_pause >= 0 THEN
         IF now_is >= s.paused THEN
             s.slowed := greatest(least(1, s.rate), 0.7::double precision * current_rate);
@@ -90,7 +117,7 @@ BEGIN
         IF now_is + p_pause > s.paused THEN
             s.paused := now_is + p_pause;
             s.epoch := s.epoch + 1;
-            s.slots := ARRAY(SELECT x FROM unnest(s.slots) AS x WHERE x <= now_is ORDER BY x);
+            s.slots := ARRAY(SELECT x FROM unnest(s.slots) AS x WHERE x <= greatest(now_is, s.opens) ORDER BY x);
         END IF;
         current_rate := least(
             s.rate, s.slowed + 0.05::double precision * s.rate * greatest(0, now_is - s.paused) / 1000000
@@ -121,7 +148,7 @@ BEGIN
         IF current_rate < s.rate THEN
             most := greatest(1, floor(most * current_rate / s.rate)::integer);
         END IF;
-        at := greatest(now_is, s.paused);
+        at := greatest(now_is, s.paused, s.opens);
         FOR place IN 1..total LOOP
             at := greatest(at, s.slots[place], s.slots[place] + (total - place + 1) * spacing - slack);
         END LOOP;
@@ -137,12 +164,14 @@ BEGIN
 
     UPDATE refold_rate_limit AS t
     SET era = s.era, epoch = s.epoch, last = s.last, slots = s.slots, paused = s.paused, slowed = s.slowed,
-        rate = s.rate, burst = s.burst, members = s.members, limits = s.limits
+        rate = s.rate, burst = s.burst, members = s.members, limits = s.limits,
+        opens = s.opens
     WHERE t.name = p_name;
     era := s.era;
     epoch := s.epoch;
     members := (SELECT count(*) FROM jsonb_object_keys(s.members));
     rate := s.rate;
     burst := s.burst;
+    opens := greatest(0, s.opens - now_is);
 END;
 $function$;

@@ -17,7 +17,7 @@ from .._types.errors import ClientClosedError, ConfigurationError, PacingTimeout
 from .._types.values import RateLimit
 from ..policies.pacing import FRESH_FOR, LONGEST_PAUSE
 from ..policies.shared_pacing import MOST_A_SECOND, Question, pause_of
-from ._link import ANSWER_WITHIN, PROBE_EVERY, Link, Ready, Store
+from ._link import ANSWER_WITHIN, Link, Ready, Store
 from ._protocol import Grant
 from ._queue import Waiter, WaitQueue, current_loop, is_closed
 
@@ -28,13 +28,14 @@ OnOutage = Literal["local", "refuse"]
 class SharedGrant:
     """A slot of a limit shared with other processes; see `Grant`."""
 
-    __slots__ = ("_at", "_limiter", "_link", "_pauses", "_ready", "waited")
+    __slots__ = ("_alone", "_at", "_limiter", "_link", "_pauses", "_ready", "waited")
 
     def __init__(self, limiter: SharedRateLimiter, link: Link, ready: Ready | None, at: float, waited: float) -> None:
         self.waited = waited
         self._limiter = limiter
         self._link: Link | None = link
         self._ready = ready
+        self._alone = link.alone if ready is None else None
         self._at = at
         self._pauses = link.pauses
 
@@ -49,8 +50,8 @@ class SharedGrant:
         if link is not None:
             now = link.clock()
             link.spent.append(now)
-            if self._ready is None and link.alone is not None:
-                link.alone.sent(self._at, now)
+            if self._alone is not None:
+                self._alone.sent(self._at, now)
 
     def dropped(self) -> None:
         """Report that the request will not be written with this grant: the slot goes to the next."""
@@ -59,8 +60,8 @@ class SharedGrant:
         if link is None:
             return
         if self._ready is None:
-            if link.alone is not None:
-                link.alone.dropped()
+            if self._alone is not None:
+                self._alone.dropped()
         elif is_fresh:
             link.ready.appendleft(self._ready)
         else:
@@ -173,6 +174,7 @@ class SharedRateLimiter:
 
     def _take(self, link: Link, now: float, started: float | None) -> SharedGrant | None:
         waited = 0.0 if started is None else now - started
+        link.settle(now)
         if link.alone is not None:
             if self._on_outage == "local" and link.alone.grant(now):
                 return SharedGrant(self, link, None, now, waited)
@@ -216,9 +218,10 @@ class SharedRateLimiter:
             with anyio.move_on_after(None if deadline is None else deadline - now):
                 await waiter.turn()
             return None
-        if link.alone is not None and now >= link.probe_at and not link.asking(now):
+        link.settle(now)
+        if link.probes(now):
             self._ask(link, now, longest=None)
-            link.probe_at = now + PROBE_EVERY
+            link.probed(now)
         grant = self._take(link, now, started)
         if grant is not None:
             return grant
@@ -248,7 +251,7 @@ class SharedRateLimiter:
             )
         assert link.alone is not None
         at = self._check(link.alone.earliest(now), deadline, now)
-        await waiter.sleep(now, min(at, max(link.probe_at, now + 0.001)), self._sleep)
+        await waiter.sleep(now, min(at, link.looks_at(now)), self._sleep)
 
     def _check(self, at: float, deadline: float | None, now: float) -> float:
         if deadline is not None and at > deadline:
@@ -265,17 +268,25 @@ class SharedRateLimiter:
         link.begin(now)
         self._spawn(lambda: self._exchange(link, question, now))
 
-    async def _exchange(self, link: Link, question: Question, asked_at: float) -> None:
-        was_alone = link.alone is not None
+    async def _exchange(self, link: Link, question: Question, asked_at: float | None) -> None:
+        """Ask, and take the answer in.
+
+        :param asked_at: None for a question that nobody waits for here.
+        """
         try:
             with anyio.fail_after(10 * ANSWER_WITHIN):  # nobody waits that long; it only ends what hangs
                 answer = await link.store.ask(question)
         except Exception as error:  # noqa: BLE001 - a server can fail in any way
-            if link.asked_at == asked_at or question.pause >= 0:
+            if asked_at is None or link.asked_at == asked_at:
                 self._lost(link, type(error).__name__)
         else:
-            link.answered(question, answer, asked_at, self._clock())
-            if was_alone and link.alone is None:
+            was_alone, was_joining = link.alone is not None, link.joins_at is not None
+            now = self._clock()
+            link.answered(question, answer, asked_at, now)
+            if link.joins_at is not None and not was_joining:
+                what = "answers again" if was_alone else "has lost its state"
+                logger.info("%s %s: the rate limit is shared again in %.2g s", self._place, what, link.joins_at - now)
+            elif was_alone and link.alone is None:
                 logger.info("%s answers again: the rate limit is shared again", self._place)
             lowest = link.lowest
             if lowest is not None and lowest != self.limit and lowest != self._warned_of:
@@ -290,10 +301,10 @@ class SharedRateLimiter:
     def _lost(self, link: Link, why: str) -> None:
         """Go on without the server."""
         now = self._clock()
-        if link.alone is not None:
-            link.asked_at, link.probe_at = None, now + PROBE_EVERY
+        if link.alone is not None and link.joins_at is None:
+            link.missed(now)
             return
-        share = link.go_alone(now, self._instances)
+        share = link.go_alone(now)
         how = (
             f"this process goes on alone at {share.rate:.3g} a second"
             if self._on_outage == "local"
@@ -335,7 +346,9 @@ class SharedRateLimiter:
                     f"{type(self).__name__} needs name=, as no client has named it: which limit is shared?"
                 )
             store = self._connect(self.name)
-            link = Link(store, self.limit, self._max_retry_after, self._clock)
+            link = Link(
+                store, self.limit, self._max_retry_after, self._clock, self._on_outage == "local", self._instances
+            )
             self._links[loop] = link
         return link
 
@@ -345,15 +358,16 @@ class SharedRateLimiter:
         Waits for the server at most 250 ms; this process pauses in any case.
         """
         link = self._link()
+        now = self._clock()
         link.void()
-        if link.alone is None:
-            now = self._clock()
+        link.settle(now)
+        if link.alone is None or link.joins_at is not None:
             question = link.question(now, wants=False, longest=None, pause=pause_of(retry_after, self._max_retry_after))
             told = anyio.Event()
 
             async def tell() -> None:
                 try:
-                    await self._exchange(link, question, now)
+                    await self._exchange(link, question, None)
                 finally:
                     told.set()
 

@@ -17,8 +17,8 @@ from ._queue import current_loop
 from ._shared import OnOutage, SharedRateLimiter
 
 _CALL = (
-    "SELECT era, epoch, go, slot, wait, members, rate, burst FROM refold_rate_limit_ask_1("
-    "%s, %s, %s, %s, %s, %s, %s::bigint[], %s, %s, %s, %s, %s, %s)"
+    "SELECT era, epoch, go, slot, wait, members, rate, burst, opens FROM refold_rate_limit_ask_2("
+    "%s, %s, %s, %s, %s, %s, %s::bigint[], %s, %s, %s, %s, %s, %s, %s)"
 )
 
 _MOST_IDLE = 2
@@ -78,6 +78,7 @@ class PostgresStore:
             question.longest,
             question.pause,
             question.announces,
+            question.rejoins,
             None if self._now is None else self._now(),
         )
         async with self._connection() as connection:

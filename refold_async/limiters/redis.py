@@ -56,6 +56,7 @@ class RedisStore:
             question.longest,
             question.pause,
             int(question.announces),
+            int(question.rejoins),
             "" if self._now is None else self._now(),
         )
         try:
@@ -63,7 +64,7 @@ class RedisStore:
         except NoScriptError:  # a new server, or one whose scripts were flushed
             reply = await self._client.eval(self._script, len(self._keys), *arguments)
         era, epoch, go, slot, wait, members = map(int, reply[:6])
-        return Answer(era, epoch, go, slot, wait, members, float(reply[6]), int(reply[7]))
+        return Answer(era, epoch, go, slot, wait, members, float(reply[6]), int(reply[7]), int(reply[8]))
 
     async def aclose(self) -> None:
         if self._owned:

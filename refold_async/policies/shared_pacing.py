@@ -22,6 +22,17 @@ MEMBER_FOR = 30 * MICRO
 MOST_A_SECOND = 1000
 """The highest rate that one shared limit carries; each question looks at all slots of a second."""
 
+REJOIN = 750_000
+"""Microseconds for which processes go on alone after the server has come back, or lost its state: longer than any of
+them takes to notice. So they come back to the shared rate at one moment, rather than some while others still send."""
+
+UNEVEN = 150_000
+"""Microseconds of the whole rate that are held back then, as processes that went their own way may have come close to
+each other just before."""
+
+QUIET = 250_000
+"""Microseconds in which others use less than half the rate, where the server has been away from them, too."""
+
 _LATE = round(FRESH_FOR * MICRO)
 
 
@@ -32,6 +43,7 @@ class Question:
     :ivar member: names the process, which counts as a member of the fleet.
     :ivar era: the state's age as the process knows it; 0 for none. Another one means that the state was lost, or that
         the process went its own way, and then the `spent` requests of its last window are counted.
+    :ivar rejoins: the process goes its own way, and asks whether the server is there.
     :ivar epoch: of the held and returned slots.
     :ivar held: a slot that was reserved and is due now; 0 for none.
     :ivar returned: slots that will not be used.
@@ -52,6 +64,7 @@ class Question:
     longest: int = -1
     pause: int = -1
     announces: bool = True
+    rejoins: bool = False
 
 
 @frozen
@@ -62,6 +75,7 @@ class Answer:
     :ivar slot: the slot that was reserved; 0 for none.
     :ivar wait: microseconds until that slot; or until the one that was too far away.
     :ivar members: how many processes were heard of in the last half minute.
+    :ivar opens: microseconds for which each process is to go its own way; 0 if there are shared slots now.
     :ivar rate, burst: the lowest limit that any of them has.
     """
 
@@ -73,6 +87,7 @@ class Answer:
     members: int
     rate: float
     burst: int
+    opens: int = 0
 
 
 @define
@@ -85,6 +100,7 @@ class SharedState:
 
     :ivar slots: the times for which requests are granted, past and future, in microseconds.
     :ivar epoch: rises with each pause, and with each step back of the clock; slots of an earlier one are void.
+    :ivar opens_at: no slot is granted before, as processes go their own way until then; 0 if they never did.
     """
 
     era: int
@@ -97,6 +113,7 @@ class SharedState:
     burst: int = 0
     members: dict[str, int] = field(factory=dict)
     limits: dict[str, int] = field(factory=dict)
+    opens_at: int = 0
 
     @classmethod
     def new(cls, now: int) -> SharedState:
@@ -106,15 +123,12 @@ class SharedState:
     def ask(self, question: Question, now: int) -> Answer:
         """Answer a question, and keep what follows from it."""
         self._follow_the_clock(now)
-        if question.announces or not self.limits:
+        is_of_another_era = question.era != self.era
+        if question.announces or is_of_another_era or not self.limits:
             self._announce(question, now)
         window = ceil(ceil(self.rate) * MICRO / self.rate) + _LATE
         self.slots = [slot for slot in self.slots if slot > now - window]
-        if question.era != self.era:
-            self.slots = sorted([*self.slots, *[now] * question.spent])
-        elif question.epoch == self.epoch:
-            for slot in question.returned:
-                self._take_out(slot)
+        self._make_up(question, is_of_another_era, now)
         if question.pause >= 0:
             self._pause(now, question.pause)
         go, slot, wait = -1, 0, 0
@@ -131,7 +145,36 @@ class SharedState:
             if question.longest < 0 or wait <= question.longest:
                 slot = at
                 self.slots.append(at)
-        return Answer(self.era, self.epoch, go, slot, wait, len(self.members), self.rate, self.burst)
+        opens = max(0, self.opens_at - now)
+        return Answer(self.era, self.epoch, go, slot, wait, len(self.members), self.rate, self.burst, opens)
+
+    def _make_up(self, question: Question, is_of_another_era: bool, now: int) -> None:
+        """Take in what the process did since its last question."""
+        if self._is_missing_what_was_sent(question, now):
+            self._close(now)
+        if is_of_another_era:
+            if now >= self.opens_at:  # what was sent until then is counted
+                self.slots = sorted([*self.slots, *[now] * question.spent])
+        elif question.epoch == self.epoch:
+            for slot in question.returned:
+                self._take_out(slot)
+
+    def _is_missing_what_was_sent(self, question: Question, now: int) -> bool:
+        """Whether processes go their own way, or the state was lost, so that what they sent last is not in it."""
+        if now < self.opens_at:
+            return False
+        if question.rejoins:
+            span = max(QUIET, 2 * MICRO / self.rate)
+            return 2 * MICRO * sum(1 for slot in self.slots if now - span < slot <= now) < span * self.rate
+        return question.era not in {0, self.era} and not self.opens_at and now - self.era <= REJOIN
+
+    def _close(self, now: int) -> None:
+        """Let all go their own way for a while, and count it as if they had used the whole rate."""
+        self._void(now)
+        self.opens_at = now + REJOIN
+        interval = MICRO / self._current_rate(now)
+        even = [ceil(self.opens_at - place * interval) for place in reversed(range(ceil(self.rate)))]
+        self.slots = even + [self.opens_at] * int(self.rate * UNEVEN / MICRO)
 
     def _follow_the_clock(self, now: int) -> None:
         """Let no time pass when the clock is set back, rather than wait until it is where it was."""
@@ -139,13 +182,14 @@ class SharedState:
         if back > 0:
             self.slots = [slot - back for slot in self.slots]
             self.paused_until -= back
+            self.opens_at = max(0, self.opens_at - back)
             if back > _LATE:
                 self._void(now)
         self.last = now
 
     def _void(self, now: int) -> None:
         self.epoch += 1
-        self.slots = [slot for slot in self.slots if slot <= now]
+        self.slots = [slot for slot in self.slots if slot <= max(now, self.opens_at)]
 
     def _announce(self, question: Question, now: int) -> None:
         limit = f"{question.limit.rate!r} {question.limit.burst}"
@@ -181,7 +225,7 @@ class SharedState:
         most = ceil(self.rate)
         if rate < self.rate:
             most = max(1, int(most * rate / self.rate))
-        at: float = max(now, self.paused_until)
+        at: float = max(now, self.paused_until, self.opens_at)
         for place, slot in enumerate(self.slots):
             at = max(at, slot, slot + (count - place) * interval - slack)
         if count >= most:

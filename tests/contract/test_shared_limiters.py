@@ -70,12 +70,12 @@ def questions(random: Random, last: dict[str, Answer]) -> Question:
     limit = {"a": RateLimit(), "b": RateLimit(), "c": RateLimit(7.5, 3), "d": RateLimit(1.9, 9)}[member]
     known = last.get(member)
     if known is None or random.random() < 0.1:
-        return Question(member, limit, spent=random.randint(0, 3))
+        return Question(member, limit, spent=random.randint(0, 3), rejoins=random.random() < 0.2)
     slots = (known.slot,) if known.slot and random.random() < 0.2 else ()
     return Question(
         member,
         limit,
-        era=known.era,
+        era=known.era if random.random() < 0.95 else random.choice([7, 0]),
         epoch=known.epoch,
         held=0 if slots else known.slot,
         returned=slots,
@@ -83,6 +83,7 @@ def questions(random: Random, last: dict[str, Answer]) -> Question:
         longest=random.choice([-1, -1, 100_000, 2_000_000]),
         pause=random.randint(0, 2_000_000) if random.random() < 0.05 else -1,
         announces=random.random() < 0.3,
+        rejoins=random.random() < 0.1,
     )
 
 

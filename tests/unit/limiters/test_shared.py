@@ -4,78 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
 from random import Random
-from typing import Any, Self
+from typing import Any
 
 import pytest
-from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.fleet.simulation import Scenario, fresh_grant, jain, simulate
 from benchmarks.fleet.virtual import run
-from benchmarks.fleet.world import Network, Refold, Server, SimulatedRateLimiter
+from benchmarks.fleet.world import Network, Server, SimulatedRateLimiter
 from refold_async import ClientClosedError, ConfigurationError, Delivery, PacingTimeoutError, RateLimit
 from tests.unit.policies.test_pacing import check_pace
 
+from .fleet import Fleet, in_virtual_time, now
+
 QUIET = "refold_async"
-
-
-@define
-class Fleet:
-    """Processes that send without end, to be disturbed."""
-
-    size: int = 8
-    waiters: int = 6
-    limit: RateLimit = field(factory=RateLimit)
-    options: dict[str, Any] = field(factory=dict)
-    network: Network = field(factory=Network)
-    server: Server = field(init=False)
-    refold: Refold = field(init=False)
-    limiters: list[SimulatedRateLimiter] = field(init=False)
-    sent: list[tuple[float, int]] = field(factory=list)
-    longest: float = 0.0
-    tasks: list[list[asyncio.Task[None]]] = field(factory=list)
-
-    async def __aenter__(self) -> Self:
-        self.server = Server(Random(3), self.network)
-        self.refold = Refold(self.limit)
-        self.limiters = [SimulatedRateLimiter(self.server, self.limit, **self.options) for _ in range(self.size)]
-        for number in range(self.size):
-            self.tasks.append([asyncio.ensure_future(self._work(number)) for _ in range(self.waiters)])
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        for tasks in self.tasks:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _work(self, number: int) -> None:
-        limiter = self.limiters[number]
-        while True:
-            grant, waited = await fresh_grant(limiter)
-            grant.sent()
-            self.longest = max(self.longest, waited)
-            self.sent.append((asyncio.get_running_loop().time(), number))
-            if not self.refold.receive():
-                await limiter.throttled(None)
-
-    def between(self, start: float, end: float) -> int:
-        return sum(1 for at, _ in self.sent if start <= at < end)
-
-
-def in_virtual_time(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    def play() -> None:
-        run(test())
-
-    play.__name__, play.__doc__ = test.__name__, test.__doc__
-    return play
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 @pytest.mark.parametrize("limit", [RateLimit(), RateLimit(1.9), RateLimit(0.5, 2), RateLimit(100, 10)], ids=str)
@@ -132,9 +76,9 @@ async def test_the_servers_clock_set_back_stalls_nobody() -> None:
 async def out_for(fleet: Fleet, seconds: float, restarted_empty: bool) -> tuple[float, float]:
     await asyncio.sleep(5)
     began = now()
-    fleet.server.down = True
+    fleet.server.mode = "cut off"
     await asyncio.sleep(seconds)
-    fleet.server.down = False
+    fleet.server.mode = "up"
     if restarted_empty:
         fleet.server.state = None
     ended = now()
@@ -166,7 +110,7 @@ def test_without_the_server_each_goes_on_at_its_share_and_comes_back(
 @in_virtual_time
 async def test_no_call_waits_longer_for_a_server_that_hangs_than_a_quarter_of_a_second() -> None:
     server = Server(Random(1))
-    server.down = True
+    server.mode = "cut off"
     limiter = SimulatedRateLimiter(server)
     began = now()
     (await limiter.reserve()).sent()
@@ -191,7 +135,7 @@ async def test_calls_can_be_refused_while_the_server_is_away() -> None:
     server = Server(Random(1))
     limiter = SimulatedRateLimiter(server, on_outage="refuse")
     (await limiter.reserve()).sent()
-    server.down = True
+    server.mode = "cut off"
     for _again in range(3):
         began = now()
         with pytest.raises(PacingTimeoutError, match='on_outage is "refuse"') as caught:
@@ -199,7 +143,7 @@ async def test_calls_can_be_refused_while_the_server_is_away() -> None:
         assert caught.value.delivery is Delivery.NOT_SENT
         assert now() - began <= 0.3
         await asyncio.sleep(0.1)
-    server.down = False
+    server.mode = "up"
     await asyncio.sleep(1)
     with pytest.raises(PacingTimeoutError):
         await limiter.reserve()  # which is the probe

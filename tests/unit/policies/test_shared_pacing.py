@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from refold_async import RateLimit
 from refold_async.policies.pacing import FRESH_FOR
-from refold_async.policies.shared_pacing import MICRO, Question, SharedState
+from refold_async.policies.shared_pacing import MICRO, REJOIN, Question, SharedState
 
 from .test_pacing import check_pace
 
@@ -174,6 +174,30 @@ def test_the_lowest_limit_holds_until_its_process_has_gone() -> None:
 
 def test_what_was_sent_without_the_shared_state_counts_once_it_is_back() -> None:
     state = SharedState.new(START)
-    process = Process("alone", era=7)
+    process = Process("alone")
     answer = state.ask(question(process, RateLimit(), spent=20), START)
     assert answer.wait > MICRO
+
+
+def test_a_state_that_was_lost_begins_as_if_the_whole_rate_had_been_used() -> None:
+    """Whoever knew another one says so, and all are told to go their own way until they come back together."""
+    state = SharedState.new(START)
+    lost = [question(Process(name, era=7), RateLimit(), spent=3) for name in "abc"]
+    answers = [state.ask(each, START + n) for n, each in enumerate(lost)]
+    assert [answer.opens for answer in answers] == [REJOIN - n for n in range(3)]
+    waits = [answer.wait + n for n, answer in enumerate(answers)]
+    assert waits == sorted(waits)
+    assert waits[0] >= REJOIN + MICRO // 20
+    assert state.ask(question(Process("d", era=7), RateLimit(), spent=1), START + REJOIN).opens == 0
+
+
+@pytest.mark.parametrize(("used_lately", "opens"), [(0, REJOIN), (3, 0)])
+def test_one_that_comes_back_joins_those_who_never_lost_the_server(used_lately: int, opens: int) -> None:
+    """But if nobody has used the shared rate, the server was away for all, and they come back together."""
+    state = SharedState.new(START)
+    for number in range(used_lately):
+        state.ask(question(Process("another"), RateLimit()), START + number)
+    answer = state.ask(question(Process("a"), RateLimit(), rejoins=True, wants=False), START + 10)
+    assert answer.opens == opens
+    again = state.ask(question(Process("b"), RateLimit(), rejoins=True, wants=False), START + 1010)
+    assert again.opens == max(0, opens - 1000), "the next one does not put it off"
