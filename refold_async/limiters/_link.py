@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 
 from .._types.values import RateLimit
 from ..policies.pacing import FRESH_FOR, Pacer
-from ..policies.shared_pacing import MEMBER_FOR, MICRO, Answer, Question
+from ..policies.shared_pacing import MEMBER_FOR, MICRO, UNEVEN, Answer, Question
 
 ANSWER_WITHIN = 0.25
 """Seconds that anyone waits for the server of a shared limit, before the process goes on without it."""
@@ -269,7 +269,7 @@ class Link:
         """Begin at this process's share, after what it sent last."""
         self.alone = Pacer(self.share(), max_pause=self.max_pause)
         if self.spent:
-            self.alone.spent(self.spent[-1])
+            self.alone.spent(self.spent[-1] + UNEVEN / MICRO)  # all together they have just used the whole rate
         self.asked_at = None
         self.held = 0
         self.ready.clear()
@@ -282,7 +282,7 @@ class Link:
         """Return when to look again, while alone: at the time of the next probe, or when there are shared slots."""
         if self.joins_at is not None:
             return self.joins_at
-        return max(self.probe_at, self.answer_by if self.asking(now) else self.probe_at)
+        return max(self.probe_at, self.answer_by) if self.asking(now) else self.probe_at
 
     def probed(self, now: float) -> None:
         """Note that the server is being asked whether it is there."""

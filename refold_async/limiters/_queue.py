@@ -12,6 +12,10 @@ from typing import Any
 import anyio
 
 
+_SHORTEST = 1e-6
+"""Seconds that a sleep takes at least. A clock may be too coarse for what is left, and must move on all the same."""
+
+
 def current_loop() -> Any:
     """Return what identifies the running event loop: asyncio's loop, or trio's token."""
     try:
@@ -69,7 +73,7 @@ class Waiter:
         with anyio.CancelScope() as scope:
             self._scope, self.until = scope, until
             try:
-                await sleep(until - now)
+                await sleep(max(until - now, _SHORTEST))
             finally:
                 self._scope, self.until = None, float("-inf")
 

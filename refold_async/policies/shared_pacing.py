@@ -27,8 +27,8 @@ REJOIN = 750_000
 them takes to notice. So they come back to the shared rate at one moment, rather than some while others still send."""
 
 UNEVEN = 150_000
-"""Microseconds of the whole rate that are held back then, as processes that went their own way may have come close to
-each other just before."""
+"""Microseconds of the whole rate that are held back at such a change, either way: what was sent just before may have
+come in a burst, or by processes that came close to each other."""
 
 QUIET = 250_000
 """Microseconds in which others use less than half the rate, where the server has been away from them, too."""
