@@ -11,7 +11,6 @@ from typing import Any
 
 import anyio
 
-
 _SHORTEST = 1e-6
 """Seconds that a sleep takes at least. A clock may be too coarse for what is left, and must move on all the same."""
 
