@@ -1,6 +1,6 @@
 """The matrix: each Python, the oldest and the newest dependencies, eager tasks, asyncio's debug mode.
 
-`nox` runs the tests on each Python, on the PATH or under pyenv; one that is missing is an error, and `nox -s tests-3.11`
+`nox` runs the tests on each Python, on the PATH or under pyenv; a missing one is an error, and `nox -s tests-3.11`
 runs them on that one alone. `nox -s lowest` takes the oldest versions that pyproject.toml allows.
 What follows `--` goes to pytest: `nox -s lowest -- tests/wire`.
 """
