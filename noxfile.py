@@ -2,7 +2,8 @@
 
 `nox` runs the tests on each Python, on the PATH or under pyenv; a missing one is an error, and `nox -s tests-3.11`
 runs them on that one alone. `nox -s lowest` takes the oldest versions that pyproject.toml allows.
-What follows `--` goes to pytest: `nox -s lowest -- tests/wire`.
+What follows `--` goes to pytest: `nox -s lowest -- tests/wire`. `nox -s outbox` runs what the outbox does in the
+transactions of other libraries, with the oldest and the newest of these.
 """
 
 from __future__ import annotations
@@ -26,6 +27,32 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 OLDEST, NEWEST = PYTHONS[0], PYTHONS[-1]
 EXTRAS = ".[cli,testing]"
 
+JOINED = {"aiosqlite", "asyncpg", "psycopg", "psycopg-pool", "sqlalchemy"}
+"""Libraries whose transactions the outbox joins. It needs none, so the group `test` says how old they may be."""
+
+OUTBOX_TESTS = [
+    "tests/contract/test_outbox_command.py",
+    "tests/contract/test_outbox_examples.py",
+    "tests/contract/test_outbox_on_postgres.py",
+    "tests/contract/test_outbox_on_procrastinate.py",
+    "tests/contract/test_put_many_killed.py",
+    "tests/unit/outbox/test_join.py",
+]
+
+SAME = """
+import sys
+from importlib.metadata import version
+
+for wanted in sys.argv[1:]:
+    name, _, bound = wanted.partition("==")
+    found = version(name)
+    print(f"{name} {found}")
+    pad = lambda text: (text.split(".") + ["0"] * 4)[:4]
+    if bound and pad(found) != pad(bound):
+        sys.exit(f"{name} should be {bound}")
+"""
+"""Prints versions, and fails where one is not the bound."""
+
 
 def run_tests(session: nox.Session, **env: str) -> None:
     """Run pytest in parallel, with these variables."""
@@ -41,12 +68,21 @@ def lower_bounds() -> list[str]:
     """Return the oldest version that pyproject.toml allows of each dependency, as constraints."""
     project = PROJECT["project"]
     wanted = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
-    bounds = []
-    for requirement in wanted:
+    bounds = {}
+    for requirement in [*wanted, *nox.project.dependency_groups(PROJECT, "test")]:
         found = re.match(r"([A-Za-z0-9_.-]+)(?:\[[^]]*\])?>=([0-9.]+)[^;]*(;.*)?$", requirement)
-        if found is not None:
-            bounds.append(f"{found[1]}=={found[2]}{found[3] or ''}")
-    return bounds
+        if found is not None and (requirement in wanted or found[1] in JOINED):
+            bounds[found[1]] = f"{found[1]}=={found[2]}{found[3] or ''}"
+    return list(bounds.values())
+
+
+def install_lowest(session: nox.Session) -> None:
+    """Install everything with the oldest dependencies that are allowed, and see that it is they."""
+    constraints = session.create_tmp() + "/lowest.txt"
+    with open(constraints, "w", encoding="utf-8") as file:  # noqa: PTH123 - a path that nox made
+        file.write("\n".join(lower_bounds()) + "\n")
+    install(session, "--constraint", constraints)
+    session.run("python", "-c", SAME, *(bound for bound in lower_bounds() if ";" not in bound))
 
 
 @nox.session(python=PYTHONS)
@@ -59,11 +95,20 @@ def tests(session: nox.Session) -> None:
 @nox.session(python=OLDEST)
 def lowest(session: nox.Session) -> None:
     """Run the tests with the oldest dependencies that are allowed."""
-    constraints = session.create_tmp() + "/lowest.txt"
-    with open(constraints, "w", encoding="utf-8") as file:  # noqa: PTH123 - a path that nox made
-        file.write("\n".join(lower_bounds()) + "\n")
-    install(session, "--constraint", constraints)
+    install_lowest(session)
     run_tests(session)
+
+
+@nox.session(python=OLDEST)
+@nox.parametrize("versions", ["lowest", "newest"])
+def outbox(session: nox.Session, versions: str) -> None:
+    """Run what the outbox does with procrastinate, psycopg, asyncpg, aiosqlite and SQLAlchemy; no test is skipped."""
+    if versions == "lowest":
+        install_lowest(session)
+    else:
+        install(session, "--upgrade")
+        session.run("python", "-c", SAME, "procrastinate", *sorted(JOINED))
+    session.run("python", "-m", "pytest", *(session.posargs or OUTBOX_TESTS), env={"CI": "true"})
 
 
 @nox.session(python=NEWEST)

@@ -9,6 +9,7 @@ from pathlib import Path
 from . import report, wire
 from .contenders import LOOPS
 from .fleet import command as fleet
+from .outbox import command as outbox
 from .results import Result
 from .run import FULL, PARTS, QUICK, run, say
 
@@ -34,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     written = commands.add_parser("report", help="write a result, its charts and its tables into docs and README")
     written.add_argument("result", type=Path, nargs="?", default=RESULT)
     fleet.add_arguments(commands)
+    outbox.add_arguments(commands)
     return top
 
 
@@ -49,6 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if given.command == "fleet":
         return fleet.run(given, say)
+    if given.command == "outbox":
+        return outbox.run(given, say)
     keys = given.only or wire.LINES
     result: Result = wire.measure(
         keys,

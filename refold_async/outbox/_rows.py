@@ -9,7 +9,7 @@ from typing import Any, Final
 from .._types.errors import InvalidTriggerError
 from ..policies.fence import Sent, State
 from ._row import COLUMNS, Change, Row, Value, changed, stamped
-from ._schema import BLOCKED, BY_KEY, DUE, HELD, INSERT, IS_BEHIND
+from ._schema import BLOCKED, BY_KEY, DUE, HELD, INSERT, IS_BEHIND, IS_HELD, IS_OPEN
 from ._status import OutboxStats
 
 _CHUNK: Final = 500
@@ -122,14 +122,11 @@ def prune(connection: sqlite3.Connection, before: float, limit: int) -> int:
 
 def stats(connection: sqlite3.Connection, now: float) -> OutboxStats:
     """Count."""
-    where, ended = "state NOT IN ('accepted', 'rejected')", "state IN ('accepted', 'rejected')"
     counts: dict[str, int] = {}
-    for each in (where, ended):  # each of both has an index
+    for each in (IS_OPEN, "state IN ('accepted', 'rejected')"):  # each of both has an index
         counts |= dict(connection.execute(f"SELECT state, count(*) FROM refold_outbox WHERE {each} GROUP BY state"))  # noqa: S608
-    oldest = connection.execute(f"SELECT min(created) FROM refold_outbox WHERE {where}").fetchone()[0]  # noqa: S608
-    are_held = connection.execute(
-        "SELECT count(*) FROM refold_outbox WHERE state = 'ambiguous' AND due IS NULL"
-    ).fetchone()[0]
+    oldest = connection.execute(f"SELECT min(created) FROM refold_outbox WHERE {IS_OPEN}").fetchone()[0]  # noqa: S608
+    are_held = connection.execute(f"SELECT count(*) FROM refold_outbox WHERE {IS_HELD}").fetchone()[0]  # noqa: S608
     return OutboxStats(
         queued=counts.get(State.QUEUED, 0),
         sending=counts.get(State.SENDING, 0) + counts.get(State.RESENDING, 0),

@@ -85,7 +85,12 @@ INSERT: Final = (
 
 BY_KEY: Final = f"SELECT {SELECTED} FROM refold_outbox WHERE key = ?"  # noqa: S608
 
-_EARLIER = """e.ordering_key IS NOT NULL AND e.state NOT IN ('accepted', 'rejected')"""
+IS_OPEN: Final = "state NOT IN ('accepted', 'rejected')"
+"""Neither fired nor rejected. Written as the condition of the indexes, because SQLite draws no conclusions."""
+
+IS_HELD: Final = f"state = 'ambiguous' AND due IS NULL AND {IS_OPEN}"
+
+_EARLIER = f"e.ordering_key IS NOT NULL AND e.{IS_OPEN}"
 """Of an earlier event `e` of an ordering key: it is not settled. Written as the condition of its index."""
 
 IS_BEHIND: Final = f"""SELECT 1 FROM refold_outbox AS e WHERE e.ordering_key = ? AND e.seq < ? AND {_EARLIER}
@@ -100,12 +105,10 @@ DUE: Final = f"""SELECT {SELECTED} FROM refold_outbox AS r WHERE due <= ? AND (
     ) ORDER BY due, seq LIMIT ?"""  # noqa: S608
 """What somebody should look at, the first in its ordering key only."""
 
-HELD: Final = f"""SELECT {SELECTED} FROM refold_outbox WHERE state = 'ambiguous' AND due IS NULL
-    ORDER BY seq LIMIT ?"""  # noqa: S608
+HELD: Final = f"SELECT {SELECTED} FROM refold_outbox WHERE {IS_HELD} ORDER BY seq LIMIT ?"  # noqa: S608
 
-BLOCKED: Final = f"""SELECT count(*) FROM refold_outbox AS r WHERE r.state = 'queued' AND r.ordering_key IS NOT NULL
-    AND EXISTS (
-        SELECT 1 FROM refold_outbox AS e WHERE e.ordering_key = r.ordering_key AND e.seq < r.seq
-        AND {_EARLIER}
-        AND e.state = 'ambiguous' AND e.due IS NULL
-    )"""  # noqa: S608
+BLOCKED: Final = f"""SELECT count(DISTINCT r.seq) FROM refold_outbox AS e CROSS JOIN refold_outbox AS r
+    ON r.ordering_key = e.ordering_key AND r.seq > e.seq
+    WHERE e.state = 'ambiguous' AND e.due IS NULL AND {_EARLIER}
+    AND r.state = 'queued' AND r.ordering_key IS NOT NULL AND r.{IS_OPEN}"""  # noqa: S608
+"""How many wait behind a held one. The held ones first, because they are few."""

@@ -215,6 +215,36 @@ async def test_put_many_puts_each_event_once_however_often_it_is_repeated(path: 
         assert await outbox.put_many(trigger for _, trigger in pairs[:3]) == 3
 
 
+async def test_no_statement_reads_the_whole_table(path: Path) -> None:
+    traced: list[str] = []
+    async with box(path) as outbox:
+        await outbox.put_many([("a", Trigger("crm", "Placed", ordering_key="o")), ("b", Trigger("crm", "Placed"))])
+
+        def trace() -> None:
+            with outbox._database.use() as own:
+                own.set_trace_callback(traced.append)
+
+        await outbox._run(trace)
+        with pytest.raises(HeldError):
+            await outbox.deliver("a", client(ServerError("?", delivery=Delivery.AMBIGUOUS)))
+        await outbox.put(Trigger("crm", "Placed", ordering_key="o"), key="blocked")
+        assert (await outbox.stats()).blocked == 1
+        await outbox.deliver("b", client())
+        await outbox.held()
+        await outbox.due_rows(10)
+        await outbox.prune(0)
+        await outbox.resolve("a", fired=True)
+    plans = {}
+    own = sqlite3.connect(path)
+    for statement in traced:
+        if statement.startswith(("SELECT", "UPDATE", "DELETE")):
+            plans[statement] = [row[3] for row in own.execute(f"EXPLAIN QUERY PLAN {statement}")]
+    own.close()
+    assert len(plans) > 12
+    whole = {each: plan for each, plan in plans.items() if any("SCAN" in step and "INDEX" not in step for step in plan)}
+    assert not whole
+
+
 # What can be wrong with the file.
 
 

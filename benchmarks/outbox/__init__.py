@@ -1,0 +1,1 @@
+"""What an outbox costs its app, and whether its relays keep the rate."""
