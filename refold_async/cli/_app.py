@@ -21,6 +21,7 @@ from ._exits import EXIT_ACCEPTED, EXIT_AMBIGUOUS, EXIT_FAILED, EXIT_USAGE, stop
 from ._follow import follow
 from ._input import InputError
 from ._mock import mock_server
+from ._names import check_typed
 from ._options import CACert, Verbose, trusted
 from ._outbox import outbox
 from ._payload import read_payload
@@ -109,8 +110,9 @@ def trigger(
     if wait and instance_tag is not None:
         stop("--wait does not go with --instance-tag: it looks for a tag of its own")
     try:
+        check_typed(event=event, linked_account_id=linked_account_id, config_id=config_id)
         fields = read_payload(payload)
-    except InputError as error:
+    except (ConfigurationError, InputError) as error:
         stop(str(error))
 
     async def fire() -> Receipt:

@@ -26,6 +26,7 @@ from ._input import Input, InputError
 from ._input_options import InputOptions
 from ._journal import Journal
 from ._leftovers import Leftovers
+from ._names import check_typed
 from ._open import make_format
 from ._options import (
     ClientOptions,
@@ -81,6 +82,8 @@ class BatchCommand:
         self.journal.check()
         if self.client.tag and self.rows.instance_tag is not None:
             raise ConfigurationError("--tag does not go with --instance-tag: a row has one tag")
+        rows = self.rows
+        check_typed(event=rows.event, linked_account_id=rows.linked_account_id, config_id=rows.config_id)
         limiter = self.pace.make_limiter()
         reading = self.rows.make_reading()
         client = self._make_client(limiter)

@@ -10,10 +10,11 @@ from attrs import define, frozen
 
 from ._json import SPACE, parse_json
 from ._names import COLUMNS, PREFIX
-from ._problems import RowError
+from ._problems import NotJSONError, RowError
 from ._reading import CellType, Empty
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_PLACE = re.compile(r"^\d+$|\[\d*\]")
 _BOOLS = dict.fromkeys(("true", "t", "yes", "y", "1"), True) | dict.fromkeys(("false", "f", "no", "n", "0"), False)
 
 
@@ -91,11 +92,7 @@ class Mapper:
                 )
         payload = self._payload(cells) if self.columns else None
         if "payload" in found:
-            try:
-                own = parse_json(found["payload"].strip(SPACE))
-            except RowError as error:
-                raise RowError(f"the cell payload is {error}") from error
-            found["payload"] = _merged(own, payload)
+            found["payload"] = _merged(_json("payload", found["payload"]), payload)
         elif payload is not None:
             found["payload"] = payload
         return found
@@ -135,7 +132,7 @@ def _path_of(name: str) -> tuple[str, ...]:
     path = tuple(name.removeprefix(PREFIX).split("."))
     if any(key != key.strip() or not key for key in path):
         raise HeaderError(f"the column {name!r} has an empty name between its dots: spell it as in payload.deal.name")
-    if any(key.isdecimal() for key in path):
+    if any(_PLACE.search(key) for key in path):
         raise HeaderError(
             f"the column {name!r} looks like a place in a list, and columns cannot hold lists: use a column payload "
             "with JSON in it, or JSON Lines"
@@ -196,8 +193,10 @@ def _bool(name: str, cell: str) -> bool:
 def _json(name: str, cell: str) -> Any:
     try:
         return parse_json(cell.strip(SPACE))
-    except RowError as error:
+    except NotJSONError as error:
         raise RowError(f"the cell {name} is {error}") from error
+    except RowError as error:
+        raise RowError(f"in the cell {name}, {error}") from error
 
 
 _WORDS = {CellType.NUMBER: "a number", CellType.BOOL: "true or false", CellType.JSON: "JSON"}

@@ -139,8 +139,14 @@ class Decoder:
         if marked is not None:
             self.encoding = marked[1]
             return len(marked[0])
-        if self._chosen is None and b"\0" in head[:_ENOUGH]:
-            self.encoding = self._guess_width(head)
+        if self._chosen is None:
+            if b"\0" in head[:_ENOUGH]:
+                self.encoding = self._guess_width(head)
+        elif self.encoding in ("utf-16", "utf-32"):
+            raise InputError(
+                f"{self._name} begins with no mark, so --encoding {self._chosen} leaves the order of its bytes open: "
+                f"say --encoding {self.encoding}-le or {self.encoding}-be"
+            )
         return 0
 
     def _guess_width(self, head: bytes) -> str:

@@ -48,9 +48,10 @@ class Input:
     _replaying: bool = False
 
     @classmethod
-    def open(cls, path: str) -> Input:
+    def open(cls, path: str, cure: str = "Name a file of JSON Lines or CSV, or - for standard input") -> Input:
         """Open a file, or standard input for `-`.
 
+        :param cure: what to do if it cannot be read.
         :raises InputError: when it cannot be read.
         """
         name = STANDARD_INPUT if path == "-" else path
@@ -60,9 +61,7 @@ class Input:
         except io.UnsupportedOperation:  # something in place of standard input, without a descriptor
             return cls(name, raw, None, None)
         except OSError as error:
-            raise InputError(
-                f"cannot read {name}: {error.strerror}. Name a file of JSON Lines or CSV, or - for standard input"
-            ) from error
+            raise InputError(f"cannot read {name}: {error.strerror}. {cure}") from error
         if not stat.S_ISREG(status.st_mode):
             return cls(name, raw, None, None)
         start = raw.tell()

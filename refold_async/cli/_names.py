@@ -6,6 +6,8 @@ import functools
 import re
 import unicodedata
 
+from .. import ConfigurationError
+
 COLUMNS = ("slug", "event", "payload", "linked_account_id", "config_id", "ordering_key", "idempotency_key")
 
 PREFIX = "payload."
@@ -124,6 +126,17 @@ def padding(text: str) -> str | None:
     if unseen is None:
         return None
     return f"holds the invisible character U+{ord(unseen):04X}"
+
+
+def check_typed(**names: str | None) -> None:
+    """Check names that were typed as options, as those in rows are checked.
+
+    :raises ConfigurationError: for spaces at their ends and invisible characters.
+    """
+    for option, name in names.items():
+        odd = None if name is None else padding(name)
+        if odd is not None:
+            raise ConfigurationError(f"{option} {odd}: {name!r}. Correct it, as names must match to the letter")
 
 
 _MONTH = (

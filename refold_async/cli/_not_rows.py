@@ -40,7 +40,7 @@ class RowCheck:
             suspects |= spellings_of_column(name) if name in COLUMNS else spellings(name)
         self.names_none = frozenset(suspects - {""}).isdisjoint
         self._names = frozenset(self.header.names)
-        self._folded = frozenset(map(fold, self.header.names))
+        self._folded = frozenset(map(fold, self.header.names)) - {""}
 
     def begins_oddly(self, cell: str) -> bool:
         """Whether a first cell, which does not begin with an ASCII letter or the like, is one to look at closely."""

@@ -37,7 +37,7 @@ def read_payload(text: str | None) -> dict[str, Any] | None:
 def _read(path: str) -> tuple[str, str]:
     if not path:
         raise InputError("PAYLOAD is @ without a file: write @FILE")
-    source = Input.open(path)
+    source = Input.open(path, "Write @FILE for a file, and - for standard input")
     try:
         text = ""
         for piece in Decoder(source.read, None, source.name).pieces():

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from attrs import define, field
 
-from .. import Delivery, Outcome, RefoldError
+from .. import AuthenticationError, Delivery, Outcome, RefoldError
 from ._table import RowState, Table
 from ._words import with_cause
 
@@ -76,14 +76,19 @@ class Report:
         assert isinstance(error, RefoldError)
         status = getattr(error, "status_code", None)
         self.not_accepted += outcome.delivery is not Delivery.NOT_SENT
-        self.add(line, _WORDS[outcome.delivery], with_cause(error), error=type(error).__name__, status=status)
+        how, message = _WORDS[outcome.delivery], with_cause(error)
+        is_said = isinstance(error, AuthenticationError)  # it stops the batch, and is printed as the reason for that
+        self.add(line, how, message, is_said=is_said, error=type(error).__name__, status=status)
 
-    def add(self, line: int, how: str, message: str, **more: Any) -> None:
-        """Record a row that failed, and print it unless there were many, or many of its kind."""
+    def add(self, line: int, how: str, message: str, *, is_said: bool = False, **more: Any) -> None:
+        """Record a row that failed, and print it unless there were many, or many of its kind.
+
+        :param is_said: whether the same is printed at the end anyway.
+        """
         self.failed += 1
         if len(self.failures) < MOST_KEPT:
             self.failures.append({"line": line, "ended": how, "message": message, **more})
-        if self._printed >= _MOST_PRINTED:
+        if is_said or self._printed >= _MOST_PRINTED:
             return
         self._alike[message] += 1
         alike = self._alike[message]

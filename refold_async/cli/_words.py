@@ -59,7 +59,7 @@ def with_cause(error: BaseException) -> str:
         root = below
     if isinstance(root, BaseExceptionGroup):
         root = root.exceptions[-1]
-    cause = str(root) or spelled(type(root).__name__)
+    cause = getattr(root, "strerror", None) or str(root) or spelled(type(root).__name__)
     return said if root is error or cause in said else f"{said} ({cause})"
 
 

@@ -85,6 +85,9 @@ def test_trigger_that_was_not_sent_is_a_failure(server: MockRefold) -> None:
     [
         (["slack", "E", "{"], "PAYLOAD is not JSON"),
         (["slack", "E", "[1]"], "payload must be a JSON object"),
+        (["slack", "E", "@nowhere.json"], "Write @FILE for a file, and - for standard input"),
+        (["slack", "E "], "event ends with a space"),
+        (["slack", "E", "--linked-account-id", "a\u200b"], "holds the invisible character U+200B"),
         (["../x", "E"], "slug"),
         (["slack", "E", "--base-url", "nowhere"], "--base-url"),
         (["slack"], "Missing argument"),

@@ -89,7 +89,7 @@ def test_a_bad_row_over_several_lines_counts_as_these_lines(server: MockRefold, 
 
 
 def test_a_dry_run_shows_the_first_event_and_no_credential(server: MockRefold, tmp_path: Path) -> None:
-    rows = write_rows(tmp_path / "rows.jsonl", ["{", row(1, linked_account_id="acct_9"), row(2)])
+    rows = write_rows(tmp_path / "rows.jsonl", ["{}}", row(1, linked_account_id="acct_9"), row(2)])
     shown = batch(server, rows, "--dry-run").err
     assert "The first event, from line 2, as it would be sent:" in shown
     assert f"    POST {server.url}/api/v2/public/event/slack\n    linked_account_id: acct_9\n" in shown
@@ -110,3 +110,19 @@ def test_a_packed_table_is_resumed(server: MockRefold, tmp_path: Path) -> None:
     table.write_bytes(gzip.compress(b"slug,event,n\nslack,E,1\nslack,E,0\nslack,E,3\n"))
     ran = batch(server, table, "--journal", journal, "--resume")
     assert (ran.code, "line 3 is another now" in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--event", "E "], "event ends with a space"),
+        (["--linked-account-id", "\u00a0"], "is blank"),
+        (["--config-id", "c\u200b"], "the invisible character U+200B"),
+    ],
+)
+def test_names_that_are_typed_are_checked_as_those_in_rows(
+    server: MockRefold, tmp_path: Path, options: list[str], words: str
+) -> None:
+    ran = batch(server, write_rows(tmp_path / "rows.jsonl", 1), *options)
+    assert (ran.code, server.ledger.requests) == (2, 0)
+    assert words in ran.err

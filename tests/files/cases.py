@@ -430,6 +430,10 @@ def _looks() -> Iterator[Case]:
     yield Case("cut-in-character.csv", text("deal,name", "1,Acmé")[:-2], [], 2, "was the file cut off?", dry=1)
     skip = (*COMMON, "--skip-invalid")
     items = text("[", f"{ROW},", ROW, "]")
+    for width in ("utf-16", "utf-32"):
+        content = "deal,name\n1,Acme\n".encode(f"{width}-le")
+        chosen = (*COMMON, "--encoding", width)
+        yield Case(f"{width}-no-mark-chosen.csv", content, [], 2, f"{width}-le or {width}-be", options=chosen)
     yield Case("array-skipped.jsonl", items, [], 2, "JSON, but not JSON Lines", options=skip)
     yield Case("array.jsonl", f"[{ROW}, {ROW}]".encode(), [], 2, "JSON, but not JSON Lines")
     yield Case("pretty-later.jsonl", text(ROW, "{", ROW, "}"), [{"n": 1}], 2, "and no more", options=skip)
@@ -449,6 +453,16 @@ def _shapes() -> Iterator[Case]:
     yield Case("dotted-same.csv", text("deal,payload.deal", "1,x"), [], 2, "the same field")
     yield Case("dotted-empty.csv", text("payload.deal..name", "1"), [], 2, "an empty name")
     yield Case("dotted-list.csv", text("payload.items.0.name", "1"), [], 2, "a place in a list")
+    yield Case("dotted-brackets.csv", text("payload.items[0].name", "1"), [], 2, "a place in a list")
+    yield Case(
+        "types-json-twice.csv",
+        text("tags;x", '{"a": 1, "a": 2};1'),
+        [],
+        2,
+        "in the cell tags, the key 'a' is there twice",
+        dry=1,
+        options=(*COMMON, "--types", "tags=json"),
+    )
     yield Case("dotted-capital.csv", text("Payload.deal", "1"), [], 2, "must be spelled 'payload.deal'")
     yield Case(
         "dotted-and-payload.csv",
