@@ -59,6 +59,7 @@ class HttpxExchange:
         self._legs: list[Observation] = []
         self._leg_request: httpx.Request | None = None
         self._leg_requests: list[httpx.Request] = []
+        self._beside: list[Observation] = []  # requests of an auth flow that are not the trigger's
         self._has_auth_begun = False
         self._transport = httpx_internals.transport_of(session, request.url)
         self._is_unpatched = httpx_internals.is_unpatched(session)
@@ -142,6 +143,10 @@ class HttpxExchange:
         self._leg_request = None
         if self.carries_trigger(leg):
             self._begin_leg(leg)
+        else:
+            seen = Observation(chained=leg.extensions.get("trace"))
+            self._beside.append(seen)
+            leg.extensions = {**leg.extensions, "trace": seen.trace}
 
     def _begin_leg(self, leg: httpx.Request) -> None:
         before_write, self._before_write = self._before_write, None
@@ -230,7 +235,7 @@ class HttpxExchange:
         self._is_released = True
 
     async def _release_leaked(self) -> None:
-        for leg in self._legs:
+        for leg in (*self._legs, *self._beside):
             await httpx_internals.release_leaked_connection(self._transport, leg.trace)
 
     def _scrub(self, http_request: httpx.Request) -> None:

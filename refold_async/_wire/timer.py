@@ -42,11 +42,16 @@ class LoopTimer:
     bookkeeping. So there is one, set for the earliest limit that was known when it was set. When it goes off, what is
     past its limit is ended, and the timer is set again.
 
-    A timer that goes off late says nothing about the network: the process may have been stopped (Ctrl-Z, a paused
-    container), and the responses may be in the sockets. So the loop reads those first.
+    A timer that goes off says nothing about the network: the process may have been stopped until now (Ctrl-Z, a paused
+    container), and the responses may be in the sockets, although the loop has seen nothing yet. So it looks at them
+    first, and has some time for it if the timer is late. What was past its limit when the look began is ended after it;
+    what has passed its limit meanwhile has a look of its own.
+
+    States: at rest; *set*, for `due`; *looking*, when nothing can be noted. What always holds at rest and when set: no
+    limit that was noted is before `due`.
 
     :ivar timed: what is watched. Add to it and call `note`; discard from it when done.
-    :ivar due: loop time at which it goes off; inf for never.
+    :ivar due: loop time at which it goes off; inf at rest, minus infinity while it looks.
     """
 
     __slots__ = ("_handle", "due", "loop", "timed")
@@ -54,7 +59,7 @@ class LoopTimer:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.timed: set[Timed] = set()
-        self._handle: asyncio.TimerHandle | None = None
+        self._handle: asyncio.Handle | None = None
         self.due = math.inf
 
     def note(self, until: float) -> None:
@@ -66,21 +71,36 @@ class LoopTimer:
         if self._handle is not None:
             self._handle.cancel()
         self.due = at
-        self._handle = self.loop.call_at(at, self._look, at, context=no_context())
+        self._handle = self.loop.call_at(at, self._go_off, at, context=no_context())
 
-    def _look(self, due: float) -> None:
+    def _go_off(self, due: float) -> None:
+        now = self.loop.time()
+        if self._earliest() > now:
+            self._rest()
+            return
+        self.due = -math.inf
+        if now - due > LATE:
+            self._handle = self.loop.call_at(now + SECOND_LOOK, self._expire, now, context=no_context())
+        else:  # the loop asks its sockets in the next turn, and has read them by the one after it
+            self._handle = self.loop.call_soon(self._pass_a_turn, now, context=no_context())
+
+    def _pass_a_turn(self, since: float) -> None:
+        self._handle = self.loop.call_soon(self._expire, since, context=no_context())
+
+    def _expire(self, since: float) -> None:
+        for timed in sorted((timed for timed in self.timed if timed.until <= since), key=lambda timed: timed.until):
+            if timed in self.timed and timed.until <= since:  # unless ending one of the others has ended it
+                timed.expire(self.loop.time())
+        self._rest()
+
+    def _rest(self) -> None:
+        """Be at rest, or set for whatever is next."""
         self._handle = None
         self.due = math.inf
-        now = self.loop.time()
-        if now - due > LATE:
-            self._set(now + SECOND_LOOK)
-            return
-        for timed in sorted((timed for timed in self.timed if timed.until <= now), key=lambda timed: timed.until):
-            if timed in self.timed:  # unless ending one of the others has ended it
-                timed.expire(now)
-        earliest = min((timed.until for timed in self.timed), default=math.inf)
-        if earliest != math.inf:
-            self.note(max(earliest, now))
+        self.note(self._earliest())
+
+    def _earliest(self) -> float:
+        return min((timed.until for timed in self.timed), default=math.inf)
 
     def abandon(self) -> None:
         """Let go of what is watched, as the event loop is closed and nothing will expire."""

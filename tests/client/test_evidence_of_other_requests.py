@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 from refold_async import Delivery, Receipt, RefoldClient, RefoldError
 from refold_async.testing import Fault, MockRefold
 from tests.fakes.server import hang_up, serving
-from tests.support import QUICK, ending
+from tests.support import QUICK, abandons_sockets, ending
+from tests.wire.wire import state_of, turns, until
 
 pytestmark = pytest.mark.asyncio
 
@@ -209,3 +211,22 @@ async def test_a_token_service_that_failed_does_not_speak_for_the_trigger_that_w
             got = await ending(client.trigger("slack", "E", {"id": 1}))
     assert (got.delivery, got.attempts) == (AMBIGUOUS, 1)
     assert server.ledger.fired_count(id=1) == 1
+
+
+@abandons_sockets
+async def test_a_token_request_that_is_cancelled_at_any_time_leaves_nothing_in_the_pool(server: MockRefold) -> None:
+    """Also where the cancellation comes again while it is being cleaned up."""
+    async with serving(FINE) as issuer:
+        async with client_with(server, auth=Token(issuer.url, goes_on=True)) as client:
+            await client.trigger("slack", "E", {"id": 0})
+            for passed in range(60):
+                for again in (1, 2, 3):
+                    call = asyncio.ensure_future(client.trigger("slack", "E", {"id": 1}))
+                    await turns(passed)
+                    call.cancel()
+                    await turns(again)
+                    call.cancel()
+                    await asyncio.gather(call, return_exceptions=True)
+            assert await until(lambda: state_of(client.session._transport).active == 0, within=2.0)
+            assert client._sender.life.slots is not None
+            assert client._sender.life.slots.available == 50

@@ -23,8 +23,8 @@ from tests.fakes.clock import StoppedLoop
 from tests.support import ending
 
 
-def run(main: Callable[[StoppedLoop], Coroutine[Any, Any, None]]) -> None:
-    loop = StoppedLoop()
+def run(main: Callable[[StoppedLoop], Coroutine[Any, Any, None]], late: float | None = None) -> None:
+    loop = StoppedLoop(late)
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(main(loop))
     assert loop._looking.lost_seconds, "the process never stood still"
@@ -62,6 +62,21 @@ def test_an_answer_that_came_while_the_process_stood_still_is_read(
         assert got.delivery is Delivery.ACCEPTED
 
     run(main)
+
+
+@pytest.mark.parametrize("late", [0.0, 0.001, 0.03, 0.049, 0.051, 0.2])
+@pytest.mark.parametrize("setting", [{"timeout": 1}, {"timeout": None, "deadline": 1}, {"timeout": 1, "deadline": 1}])
+def test_an_answer_is_read_although_the_process_went_on_just_when_the_time_was_up(
+    any_server: MockRefold, setting: dict[str, Any], late: float
+) -> None:
+    async def main(loop: StoppedLoop) -> None:
+        any_server.plan(stopping(loop, lambda entry: entry.payload == {"id": 1}))
+        async with any_server.client(rate_limit=None, retry=None) as client:
+            await client.trigger("slack", "E")
+            got = await ending(client.trigger("slack", "E", {"id": 1}, **setting))
+        assert got.delivery is Delivery.ACCEPTED
+
+    run(main, late)
 
 
 def test_answers_of_a_batch_that_came_while_the_process_stood_still_are_read(server: MockRefold) -> None:

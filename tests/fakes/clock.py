@@ -74,8 +74,9 @@ def eventually(condition: Callable[[], bool]) -> bool:
 class _Stopping(selectors.DefaultSelector):
     """Stands still when told to: waits until there is something to read, and then reports that there is nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, late: float | None) -> None:
         super().__init__()
+        self._late = late
         self.stands_still = False
         self.standing = threading.Event()
         self.until: Callable[[], bool] = lambda: True
@@ -90,17 +91,23 @@ class _Stopping(selectors.DefaultSelector):
                 self.stands_still = False
                 self.standing.set()
                 if super().select(10) and eventually(self.until):
-                    self.lost_seconds += 12.0
+                    if self._late is None or end is None:
+                        self.lost_seconds += 12.0
+                    else:
+                        self.lost_seconds += max(0.0, end - time.monotonic()) + self._late
                     return []
             if events or (end is not None and time.monotonic() >= end):
                 return events
 
 
 class StoppedLoop(asyncio.SelectorEventLoop):
-    """A loop whose process may be stopped for 12 seconds, which take no time."""
+    """A loop whose process may be stopped for 12 seconds, which take no time.
 
-    def __init__(self) -> None:
-        self._looking = _Stopping()
+    :param late: it is stopped until so many seconds after the next timer is due instead.
+    """
+
+    def __init__(self, late: float | None = None) -> None:
+        self._looking = _Stopping(late)
         self._thread = threading.get_ident()
         super().__init__(self._looking)
 

@@ -22,6 +22,8 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "_types/evidence.py": ("tests/unit/wire", "tests/client/test_verdicts.py", "tests/wire/test_evidence.py"),
     "limiters/memory.py": ("tests/unit/limiters", "tests/unit/policies", "tests/client/test_pacing.py"),
     "limiters/_queue.py": ("tests/unit/limiters",),
+    "limiters/_untold.py": ("tests/unit/limiters",),
+    "limiters/_shared.py": ("tests/unit/limiters",),
     "limiters/_adapt.py": ("tests/unit/limiters", "tests/client/test_code_of_the_user.py"),
     "_core/*.py": (
         "tests/unit/core", "tests/client/test_verdicts.py", "tests/client/test_retries.py",
@@ -41,6 +43,21 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
         "tests/wire/test_early_answers.py", "tests/wire/test_connecting.py", "tests/wire/test_streaming.py",
         "tests/wire/test_smuggling.py",
     )),
+    **dict.fromkeys(
+        ("_wire/httpx_wire.py", "_wire/observed.py"),
+        ("tests/client/test_verdicts.py", "tests/client/test_evidence_of_other_requests.py",
+            "tests/unit/wire/test_plain_and_careful.py", "tests/wire/test_evidence.py",
+            "tests/client/test_both_roads.py"),
+    ),
+    "_wire/connect.py": ("tests/wire/test_connecting.py", "tests/wire/test_evidence.py", "tests/wire/test_timeouts.py",
+        "tests/client/test_messages.py", "tests/wire/test_outbound.py"),
+    "_wire/loops.py": ("tests/unit/limiters", "tests/client/test_guards.py", "tests/client/test_code_of_the_user.py",
+        "tests/client/test_lifecycle.py"),
+    **dict.fromkeys(
+        ("_api/plain.py", "_api/response.py"),
+        ("tests/unit/core/test_plain_acceptance.py", "tests/unit/wire", "tests/client/test_verdicts.py",
+            "tests/client/test_values.py", "tests/client/test_messages.py"),
+    ),
     **dict.fromkeys(
         ("cli/_recovery.py", "cli/_table.py", "cli/_journal.py"),
         (

@@ -56,7 +56,9 @@ def play(names: list[str], triggers: int, seed: int) -> list[str]:
         started = time.monotonic()
         print(f"{name}, seed {seed}", flush=True)
         tally = scene(max(2, triggers * share // shares), seed)
-        problems += [f"{name}, seed {seed}: {problem}" for problem in tally.problems]
+        found = [f"{name}, seed {seed}: {problem}" for problem in tally.problems]
+        problems += found
+        print("".join(f"PROBLEM: {problem}\n" for problem in found), end="")
         print(f"{time.monotonic() - started:.1f} s\n", flush=True)
     return problems
 

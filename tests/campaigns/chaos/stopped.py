@@ -83,7 +83,7 @@ async def stopped_process(triggers: int, seed: int, patience: float = 1.0) -> Ta
             tally.cut, tally.marked = set(told["cut"]), set(told["marked"])
             tally.problems += told["problems"]
         print(f"stopped {stops} times" + (", over TLS" if is_tls else ""))
-        tally.check(server, triggers)
+        tally.check(server, triggers, excused=1 + stops // 3)  # a deadline may pass just after a request has left
     return tally
 
 
