@@ -39,6 +39,9 @@ OUTBOX_TESTS = [
     "tests/unit/outbox/test_join.py",
 ]
 
+OLD = ("-W", "ignore::DeprecationWarning")
+"""An old library warns of what its own dependencies, which are new, no longer like."""
+
 SAME = """
 import sys
 from importlib.metadata import version
@@ -54,9 +57,9 @@ for wanted in sys.argv[1:]:
 """Prints versions, and fails where one is not the bound."""
 
 
-def run_tests(session: nox.Session, **env: str) -> None:
-    """Run pytest in parallel, with these variables."""
-    session.run("python", "-m", "pytest", "-n", "auto", "--dist", "worksteal", *session.posargs, env=env)
+def run_tests(session: nox.Session, *options: str, **env: str) -> None:
+    """Run pytest in parallel, with these options and variables."""
+    session.run("python", "-m", "pytest", "-n", "auto", "--dist", "worksteal", *options, *session.posargs, env=env)
 
 
 def install(session: nox.Session, *options: str) -> None:
@@ -96,19 +99,22 @@ def tests(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """Run the tests with the oldest dependencies that are allowed."""
     install_lowest(session)
-    run_tests(session)
+    run_tests(session, *OLD)
 
 
 @nox.session(python=OLDEST)
 @nox.parametrize("versions", ["lowest", "newest"])
 def outbox(session: nox.Session, versions: str) -> None:
-    """Run what the outbox does with procrastinate, psycopg, asyncpg, aiosqlite and SQLAlchemy; no test is skipped."""
+    """Run what the outbox does with procrastinate, psycopg, asyncpg, aiosqlite, SQLAlchemy and Django; skip nothing."""
+    [django] = [each for each in nox.project.dependency_groups(PROJECT, "recipes") if each.startswith("django")]
+    session.install(django.replace(">=", "==") if versions == "lowest" else django)
     if versions == "lowest":
         install_lowest(session)
     else:
         install(session, "--upgrade")
         session.run("python", "-c", SAME, "procrastinate", *sorted(JOINED))
-    session.run("python", "-m", "pytest", *(session.posargs or OUTBOX_TESTS), env={"CI": "true"})
+    options = OLD if versions == "lowest" else ()
+    session.run("python", "-m", "pytest", *options, *(session.posargs or OUTBOX_TESTS), env={"CI": "true"})
 
 
 @nox.session(python=NEWEST)
