@@ -15,6 +15,7 @@ import pytest
 from refold_async import Trigger
 from refold_async.outbox.postgres import PostgresStore
 from refold_async.testing import MockRefold
+from tests.docs.apps import orders_survive_a_kill
 
 from .servers import Server
 
@@ -22,6 +23,11 @@ for _name in ("procrastinate", "sqlalchemy", "asyncpg"):
     pytest.importorskip(_name)
 
 PAGE = Path(__file__).parents[2] / "docs" / "outbox.md"
+
+
+@pytest.fixture
+def _nothing_is_left() -> None:
+    """Not of the wire: no look at its pools."""
 
 
 @pytest.fixture
@@ -58,6 +64,25 @@ def test_an_event_put_by_the_example_is_sent_by_procrastinates_own_worker(url: s
         assert own.execute("SELECT state FROM refold_outbox").fetchall() == [("accepted",)]
         jobs = own.execute("SELECT status::text FROM procrastinate_jobs WHERE args ? 'key'").fetchall()
         assert jobs == [("succeeded",)]
+
+
+@pytest.mark.timeout(120)
+def test_the_example_app_on_postgresql_fires_each_orders_event_once_though_it_is_killed(
+    url: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("fastapi")
+    pytest.importorskip("uvicorn")
+
+    def let_time_pass() -> None:
+        with psycopg.connect(url, autocommit=True) as own:
+            own.execute("UPDATE procrastinate_workers SET last_heartbeat = last_heartbeat - interval '1 minute'")
+
+    orders_survive_a_kill(tmp_path, let_time_pass, DATABASE_URL=url)
+    with psycopg.connect(url) as own:
+        assert own.execute("SELECT id, item FROM orders ORDER BY id").fetchall() == [
+            (number + 1, f"item {number}") for number in range(4)
+        ]
+        assert set(own.execute("SELECT state FROM refold_outbox").fetchall()) == {("accepted",)}
 
 
 DJANGO = """

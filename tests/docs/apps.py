@@ -7,10 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 from attrs import frozen
 
 from refold_async.testing import MockRefold
@@ -100,3 +101,30 @@ def running(command: Sequence[str], env: dict[str, str], folder: Path) -> Iterat
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
+
+
+def orders_survive_a_kill(folder: Path, between: Callable[[], object] = lambda: None, **variables: str) -> None:
+    """Kill `outbox_app.py` while its events wait, run it again, and check that each was fired once.
+
+    :param between: is called while it does not run.
+    """
+    command = [*UVICORN, "outbox_app:app"]
+    with MockRefold(rate_limit=None) as server, socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # does not listen: so no event can be on its way as the app is killed
+        env = {**environment(server, folder), **variables}
+        away = {**env, "REFOLD_BASE_URL": f"http://127.0.0.1:{nobody.getsockname()[1]}"}
+        with running(command, away, folder) as app:
+            with httpx.Client(base_url=app.url, timeout=30) as http:
+                for number in range(4):
+                    done = http.post("/orders", params={"item": f"item {number}"})
+                    assert done.json() == {"event": f"order-{number + 1}"}
+            app.process.kill()
+            app.process.communicate(timeout=30)
+        between()
+        with running(command, env, folder) as app:
+            assert server.ledger.wait_for(lambda ledger: ledger.totals.fired >= 4, timeout=60)
+            with httpx.Client(base_url=app.url, timeout=30) as http:
+                health = http.get("/health").json()
+            app.stop()
+        assert sorted(entry.payload["id"] for entry in server.ledger.fired) == [1, 2, 3, 4]
+        assert health["held"] == 0

@@ -16,7 +16,7 @@ import pytest
 from refold_async.testing import Fault, MockRefold
 from refold_async.webhooks import sign
 
-from .apps import AIOHTTP, GUNICORN, UVICORN, App, environment, python, running
+from .apps import AIOHTTP, GUNICORN, UVICORN, App, environment, orders_survive_a_kill, python, running
 
 WEBHOOK = b'{"event":"Workflow Completed","instance_id":"6a313eda6d5528bdcf71ebac","status":"COMPLETED"}'
 
@@ -135,20 +135,4 @@ def test_a_background_task_of_fastapi_is_finished_before_the_app_stops(tmp_path:
 def test_an_app_with_an_outbox_that_is_killed_fires_each_orders_event_once_when_it_runs_again(tmp_path: Path) -> None:
     pytest.importorskip("fastapi")
     pytest.importorskip("uvicorn")
-    command = [*UVICORN, "outbox_app:app"]
-    with MockRefold(rate_limit=None, faults=[Fault.throttle("3")] * 4) as server:
-        env = environment(server, tmp_path)
-        with running(command, env, tmp_path) as app:
-            with httpx.Client(base_url=app.url, timeout=30) as http:
-                for number in range(4):
-                    done = http.post("/orders", params={"item": f"item {number}"})
-                    assert done.json() == {"event": f"order-{number + 1}"}
-            app.process.kill()  # with events in the outbox that were throttled, or never sent
-            app.process.communicate(timeout=30)
-        with running(command, env, tmp_path) as app:
-            assert server.ledger.wait_for(lambda ledger: ledger.totals.fired >= 4, timeout=30)
-            with httpx.Client(base_url=app.url, timeout=30) as http:
-                health = http.get("/health").json()
-            app.stop()
-        assert sorted(entry.payload["id"] for entry in server.ledger.fired) == [1, 2, 3, 4]
-        assert health["held"] == 0
+    orders_survive_a_kill(tmp_path)
