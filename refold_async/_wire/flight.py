@@ -282,11 +282,6 @@ class Flight:
         assert self.evidence is not None
         return self.evidence
 
-    def set_deadline(self, deadline: float) -> None:
-        """Move the time at which the flight is cut."""
-        self._deadline = deadline
-        self.until = min(self.until, deadline)
-
     # How it ends.
 
     def _seen(self, *, complete: bool = False, error: Exception | None = None, cut: Cut | None = None) -> Evidence:

@@ -159,3 +159,23 @@ def test_killed_and_resumed_the_rows_of_an_ordering_key_fire_in_order(tmp_path: 
 def test_support_writes_rows_that_are_numbered_as_their_lines(tmp_path: Path) -> None:
     text = write_rows(tmp_path / "rows.jsonl", 3).read_text()
     assert [json.loads(line)["payload"]["n"] for line in text.splitlines()] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("delivery", "status", "state"),
+    [
+        (Delivery.NOT_SENT, None, RowState.NOT_SENT),
+        (Delivery.REJECTED, 429, RowState.DEFERRED),
+        (Delivery.REJECTED, 503, RowState.DEFERRED),
+    ],
+)
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_row_that_ends_before_any_attempt_is_to_be_sent(
+    delivery: Delivery, status: int | None, state: RowState, waits: bool
+) -> None:
+    table = Table()
+    if waits:
+        table.waits(1)
+    table.ended(1, delivery, status)
+    assert table.state(1) is state
+    assert table.count(state) == 1

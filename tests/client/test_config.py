@@ -54,6 +54,8 @@ def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (client._sender.settings.linked_account_id, client._sender.settings.config_id) == ("acct", "cfg")
     other = RefoldClient(linked_account_id="other")
     assert (other._sender.settings.linked_account_id, other._sender.settings.config_id) == ("other", None)
+    mine = RefoldClient(config_id="mine")
+    assert (mine._sender.settings.linked_account_id, mine._sender.settings.config_id) == ("acct", "mine")
     same = RefoldClient(linked_account_id="acct")
     assert same._sender.settings.config_id == "cfg"
     assert RefoldClient(session_token="st")._sender.credential.kind == "session_token", "explicit beats the environment"

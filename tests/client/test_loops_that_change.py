@@ -133,6 +133,8 @@ def test_sockets_of_a_closed_loop_are_closed_although_something_holds_on_to_its_
         await asyncio.gather(*(client.trigger("slack", "E", {"id": n}) for n in range(2)))
 
     left = run_and_abandon(some, lambda: server.ledger.requests >= 8)
+    timer = client._sender.life.timer
+    assert timer is not None
     server.plan(None)
 
     async def again() -> None:
@@ -142,6 +144,7 @@ def test_sockets_of_a_closed_loop_are_closed_although_something_holds_on_to_its_
 
     asyncio.run(again())
     gc.collect()
+    assert not timer.timed, "which holds on to the calls"
     assert server.ledger.wait_for(lambda _: server.open_connections == 0)
     assert open_sockets() == before
     left.clear()

@@ -31,6 +31,39 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
         "tests/client/test_lifecycle.py", "tests/client/test_guards.py", "tests/client/test_watching.py",
         "tests/client/test_transports.py", "tests/client/test_session.py",
     ),
+    **dict.fromkeys(
+        ("_core/attempt.py", "_core/call.py", "_core/launch.py", "_core/sender.py", "_core/slots.py"),
+        (
+            "tests/client/test_attempts.py", "tests/unit/core", "tests/client/test_verdicts.py",
+            "tests/client/test_retries.py", "tests/client/test_ended_in_the_same_turn.py",
+            "tests/client/test_evidence_of_other_requests.py", "tests/client/test_code_of_the_user.py",
+            "tests/client/test_lifecycle.py", "tests/client/test_pending_cancellation.py",
+            "tests/client/test_cut_at_every_await.py", "tests/client/test_watching.py",
+            "tests/client/test_transports.py", "tests/client/test_broken_limiters.py", "tests/client/test_guards.py",
+        ),
+    ),
+    **dict.fromkeys(
+        ("_core/settings.py", "_core/assemble.py", "_core/credentials.py"),
+        (
+            "tests/client/test_config.py", "tests/client/test_bad_settings.py", "tests/client/test_settings_table.py",
+            "tests/client/test_rate_limit_setting.py", "tests/client/test_secrets.py",
+            "tests/client/test_secrets_of_settings.py", "tests/client/test_code_of_the_user.py",
+            "tests/client/test_verdicts.py", "tests/client/test_retries.py",
+        ),
+    ),
+    "_core/lifecycle.py": (
+        "tests/client/test_lifecycle.py", "tests/client/test_loops.py", "tests/client/test_loops_that_change.py",
+        "tests/client/test_guards.py", "tests/client/test_session.py", "tests/resources/test_resend.py",
+        "tests/client/test_shared_client.py", "tests/client/test_verdicts.py", "tests/client/test_transports.py",
+    ),
+    "_core/results.py": (
+        "tests/client/test_messages.py", "tests/client/test_values.py", "tests/client/test_conflict.py",
+        "tests/client/test_verdicts.py", "tests/client/test_outcomes.py",
+    ),
+    "_core/plain.py": (
+        "tests/resources/test_request.py", "tests/client/test_circuit_breaker.py",
+        "tests/resources/test_executions.py", "tests/unit/core",
+    ),
     "_core/gate.py": ("tests/client/test_circuit_breaker.py",),
     "transports/*.py": ("tests/client/test_transports.py", "tests/client/test_session.py"),
     "_batch/*.py": (
@@ -49,13 +82,22 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
             "tests/unit/wire/test_plain_and_careful.py", "tests/wire/test_evidence.py",
             "tests/client/test_both_roads.py"),
     ),
+    **dict.fromkeys(
+        ("_wire/parser.py", "_wire/response_head.py"),
+        (
+            "tests/unit/wire/test_framing.py", "tests/unit/wire/test_plain_and_careful.py",
+            "tests/wire/test_truth_table.py", "tests/wire/test_smuggling.py", "tests/wire/test_broken_off.py",
+            "tests/wire/test_streaming.py", "tests/wire/test_evidence.py", "tests/wire/test_early_answers.py",
+        ),
+    ),
     "_wire/connect.py": ("tests/wire/test_connecting.py", "tests/wire/test_evidence.py", "tests/wire/test_timeouts.py",
-        "tests/client/test_messages.py", "tests/wire/test_outbound.py"),
+        "tests/wire/test_tls.py", "tests/client/test_messages.py", "tests/wire/test_outbound.py"),
     "_wire/loops.py": ("tests/unit/limiters", "tests/client/test_guards.py", "tests/client/test_code_of_the_user.py",
         "tests/client/test_lifecycle.py"),
     **dict.fromkeys(
         ("_api/plain.py", "_api/response.py"),
-        ("tests/unit/core/test_plain_acceptance.py", "tests/unit/wire", "tests/client/test_verdicts.py",
+        ("tests/resources/test_request.py", "tests/resources/test_targets.py",
+            "tests/unit/core/test_plain_acceptance.py", "tests/unit/wire", "tests/client/test_verdicts.py",
             "tests/client/test_values.py", "tests/client/test_messages.py"),
     ),
     **dict.fromkeys(

@@ -189,7 +189,8 @@ class _Finder(ast.NodeVisitor):
 
     def visit_Return(self, node: ast.Return) -> None:
         if node.value is not None:
-            if not (isinstance(node.value, ast.Constant) and node.value.value is None):
+            # To whoever asks for truth, None is the same as False.
+            if not (isinstance(node.value, ast.Constant) and node.value.value in (None, False)):
                 self._replace(node.value, "None")
             self.visit(node.value)
 

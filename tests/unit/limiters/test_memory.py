@@ -7,6 +7,7 @@ import gc
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -464,3 +465,34 @@ def test_grants_that_stayed_behind_in_the_parent_hold_no_child_up() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert len(kept) == 2
     loop.close()
+
+
+@pytest.mark.parametrize("told", ["sent", "dropped", "collected", "forgotten"])
+def test_a_limiter_lets_go_of_the_loops_that_its_grants_were_made_on(told: str) -> None:
+    limiter = MemoryRateLimiter(RateLimit(1000, 50))
+
+    async def use() -> None:
+        grants = [await limiter.reserve() for _ in range(3)]
+        if told == "forgotten":
+            kept.extend(grants)
+        elif told != "collected":
+            for grant in grants:
+                getattr(grant, told)()
+
+    kept: list[Grant] = []
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(use())
+    loop.close()
+    gone = weakref.ref(loop)
+    del loop
+    asyncio.run(use_all(limiter, 60))  # somebody has to wait
+    kept.clear()
+    gc.collect()
+    asyncio.run(use_all(limiter, 1))
+    gc.collect()
+    assert gone() is None
+
+
+async def use_all(limiter: MemoryRateLimiter, count: int) -> None:
+    for _ in range(count):
+        (await limiter.reserve()).sent()
