@@ -62,9 +62,9 @@ def run_tests(session: nox.Session, *options: str, **env: str) -> None:
     session.run("python", "-m", "pytest", "-n", "auto", "--dist", "worksteal", *options, *session.posargs, env=env)
 
 
-def install(session: nox.Session, *options: str) -> None:
-    """Install the package, what its extras need, and what the tests need."""
-    session.install(*options, "-e", EXTRAS, *nox.project.dependency_groups(PROJECT, "test"))
+def install(session: nox.Session, *options: str, group: str = "test") -> None:
+    """Install the package, what its extras need, and what the tests need; the group `dev` skips none of them."""
+    session.install(*options, "-e", EXTRAS, *nox.project.dependency_groups(PROJECT, group))
 
 
 def lower_bounds() -> list[str]:
@@ -91,7 +91,7 @@ def install_lowest(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Run the tests on each Python."""
-    install(session)
+    install(session, group="dev")
     run_tests(session)
 
 
@@ -120,7 +120,7 @@ def outbox(session: nox.Session, versions: str) -> None:
 @nox.session(python=NEWEST)
 def newest(session: nox.Session) -> None:
     """Run the tests with the newest dependencies that there are."""
-    install(session, "--upgrade")
+    install(session, "--upgrade", group="dev")
     run_tests(session)
 
 

@@ -10,8 +10,13 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from refold_async.testing import MockRefold
+
+# No test measures time: a busy machine may take any, and a hang is what pytest-timeout is for.
+settings.register_profile("refold", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("refold")
 
 
 def pytest_configure() -> None:

@@ -262,7 +262,7 @@ async def close_at(seconds: float, client: Any) -> None:
     await client.aclose()
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(SCHEDULES, st.sampled_from(list(BACKENDS)))
 def test_trigger_many(schedule: Schedule, backend: str) -> None:
     async def main() -> None:
@@ -298,7 +298,7 @@ def test_trigger_many(schedule: Schedule, backend: str) -> None:
     run(backend, main)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(SCHEDULES, st.sampled_from(list(BACKENDS)))
 def test_trigger_stream(schedule: Schedule, backend: str) -> None:
     async def main() -> None:

@@ -167,7 +167,7 @@ async def test_a_declared_window_still_bounds_all_attempts() -> None:
     assert {outcome.attempts for outcome in result} == {1}, "8 seconds of the window are not 9"
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     st.lists(st.tuples(st.floats(0.5, 20), st.floats(0.1, 40) | st.none()), max_size=4),
     st.integers(1, 30),

@@ -113,7 +113,7 @@ class Killer:
             time.sleep(self.chance.random() * LATENCY)
             alive = running.poll() is None
             running.kill()
-            running.communicate(timeout=30)
+            running.communicate(timeout=150)
         time.sleep(2 * LATENCY)  # what had arrived is dealt with, so that the ledger stands still
         if alive:
             left_open = {line for line, seen in self.read_journal().items() if seen.open}

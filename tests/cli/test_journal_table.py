@@ -145,13 +145,11 @@ def test_what_may_pass_is_told_from_what_is_wrong_with_the_row(status: int) -> N
     )
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("declared", [False, True], ids=["undeclared", "declared"])
 def test_killed_and_resumed_each_row_fires_once_or_is_listed(tmp_path: Path, declared: bool) -> None:
     assert kill_and_resume(3, 11, declared=declared, folder=tmp_path) == []
 
 
-@pytest.mark.timeout(120)
 def test_killed_and_resumed_the_rows_of_an_ordering_key_fire_in_order(tmp_path: Path) -> None:
     assert kill_and_resume(3, 12, declared=False, keyed=True, folder=tmp_path) == []
 

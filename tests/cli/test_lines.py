@@ -48,7 +48,7 @@ places = st.lists(st.integers(0, 200), max_size=12)
 @example("a\r\nb", "utf-8", [2], False)
 @example("a\r", "utf-8", [1, 2], False)
 @example("ab\n", "utf-16", list(range(20)), True)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_where_chunks_end_makes_no_difference(text: str, encoding: str, places: list[int], is_packed: bool) -> None:
     content = f"ab{text}".encode(encoding)
     content = gzip.compress(content, mtime=0) if is_packed else content
@@ -62,7 +62,7 @@ def test_where_chunks_end_makes_no_difference(text: str, encoding: str, places: 
 
 
 @given(st.binary(max_size=60), places)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_bytes_are_text_or_refused_and_never_cut_differently(content: bytes, places: list[int]) -> None:
     def read(*chunks: bytes) -> tuple[list[str], str | None]:
         found: list[str] = []

@@ -101,7 +101,7 @@ PLAIN = Writing(",", "\n", csv.QUOTE_MINIMAL, "utf-8", False, False)
 @example([["a"], ["x,"]], evolve(PLAIN, delimiter=";"))
 @example([["a"], [","], ["x"]], evolve(PLAIN, delimiter=";"))
 @example([["a", "b"], ["1", "x\n2,y"], ["3", "z"]], PLAIN)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_table_comes_out_as_it_went_in_or_stops_before_what_would_not(
     table: list[list[str]], writing: Writing
 ) -> None:
@@ -124,7 +124,7 @@ harmless = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), m
 
 
 @given(tables(harmless.filter(lambda cell: not cell or not cell.strip("\ufeff").isspace())), writings)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_table_without_control_characters_never_stops(table: list[list[str]], writing: Writing) -> None:
     fired, stopped = read(writing.write(table), Reading(format=InputFormat.CSV, delimiter=writing.delimiter))
     others = any(may_be_no_row(table[0], row) for row in table[1:])
@@ -136,7 +136,7 @@ breaks = st.text(st.sampled_from('ab1,;"\n '), max_size=10).filter(lambda cell: 
 
 
 @given(tables(breaks), st.sampled_from(",;|\t"), st.sampled_from(["\n", "\r\n"]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_cells_of_several_lines_are_read_when_they_are_declared(
     table: list[list[str]], delimiter: str, line_end: str
 ) -> None:

@@ -41,7 +41,6 @@ def run_and_abandon(begin: Callable[[], Coroutine[Any, Any, Any]], until: Callab
 
 
 @abandons_sockets
-@pytest.mark.timeout(15)
 @pytest.mark.parametrize("wire", ["pool", "httpx"])
 @pytest.mark.parametrize("is_kept", [True, False], ids=["calls kept", "calls collected"])
 def test_a_probe_whose_loop_was_closed_does_not_hold_the_circuit_open_for_ever(

@@ -302,7 +302,7 @@ def test_a_database_that_is_not_there_and_a_wrong_user_are_named_and_the_passwor
 _word = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=4, max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(_word)
 @example("pa@word")
 @example("pa/word")
@@ -359,7 +359,7 @@ def test_the_password_is_not_in_the_process_title(url: str) -> None:
                     break
             title = Path(f"/proc/{process.pid}/cmdline").read_bytes()
             own.rollback()
-            shown, _ = process.communicate(timeout=30)
+            shown, _ = process.communicate(timeout=150)
     assert b"outbox\0stats\0" in title
     assert b"hunter2" not in title + shown
     assert process.returncode == 1

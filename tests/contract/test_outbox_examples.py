@@ -138,7 +138,7 @@ def test_an_event_goes_with_djangos_own_transaction(url: str) -> None:
         await store.aclose()
 
     asyncio.run(prepare())
-    done = subprocess.run([sys.executable, "-c", DJANGO, url], capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run([sys.executable, "-c", DJANGO, url], capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "refused\n" * 2
     with psycopg.connect(url) as own:

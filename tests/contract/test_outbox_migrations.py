@@ -183,7 +183,7 @@ asyncio.run(PostgresStore(sys.argv[1]).create_schema())
 async def test_a_migration_that_is_killed_leaves_the_old_version(url: str) -> None:
     before = contents(url)
     done = await asyncio.to_thread(
-        lambda: subprocess.run([sys.executable, "-c", KILLED, url], timeout=50, check=False, capture_output=True)
+        lambda: subprocess.run([sys.executable, "-c", KILLED, url], timeout=150, check=False, capture_output=True)
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert contents(url) == before

@@ -55,7 +55,6 @@ class DeliveriesInPostgres(Deliveries):
         self.own.close()
 
 
-@pytest.mark.timeout(180)
 def test_whatever_workers_meet_no_event_fires_twice_or_is_lost(postgres: Server) -> None:
     url = psycopg.conninfo.make_conninfo(postgres.url, options="-c search_path=public,pg_catalog")
     with psycopg.connect(url, autocommit=True) as own:

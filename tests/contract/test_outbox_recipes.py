@@ -273,7 +273,6 @@ def engine(request: pytest.FixtureRequest, server: MockRefold, tmp_path: Path) -
     return (celery if name == "celery" else taskiq)(server, tmp_path, request.getfixturevalue("redis"))
 
 
-@pytest.mark.timeout(180)
 def test_what_a_killed_worker_was_sending_is_held_and_not_fired_again_as_it_is_without_a_fence(
     engine: Engine, server: MockRefold
 ) -> None:
@@ -296,7 +295,6 @@ def test_what_a_killed_worker_was_sending_is_held_and_not_fired_again_as_it_is_w
     assert {server.ledger.fired_count(n=each) for each in range(3, number + 1)} == {1}
 
 
-@pytest.mark.timeout(180)
 def test_what_was_not_sent_is_run_again_and_what_was_rejected_is_not(engine: Engine, server: MockRefold) -> None:
     with engine.running():
         server.next(*[Fault.throttle("0.1")] * 2)

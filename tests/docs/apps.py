@@ -42,7 +42,7 @@ class App:
     def stop(self) -> str:
         """Ask it to stop, as a supervisor does; return what it printed."""
         self.process.send_signal(signal.SIGTERM)
-        output, _ = self.process.communicate(timeout=30)
+        output, _ = self.process.communicate(timeout=150)
         # uvicorn shuts down in an orderly way, and then sends itself the signal again.
         assert self.process.returncode in (0, -signal.SIGTERM), output
         return output
@@ -97,7 +97,7 @@ def running(command: Sequence[str], env: dict[str, str], folder: Path) -> Iterat
         if process.poll() is None:
             process.terminate()
             try:
-                process.communicate(timeout=20)
+                process.communicate(timeout=150)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()

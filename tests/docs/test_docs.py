@@ -31,7 +31,7 @@ def in_pytest(source: str, folder: Path) -> None:
     path = folder / "test_example.py"
     path.write_text(source)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=50, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=150, check=False)
     assert done.returncode == 0, done.stdout
     assert f"{len(re.findall('def test_', source))} passed" in done.stdout
 
@@ -103,7 +103,9 @@ def run_in_a_shell(page: Path, folder: Path, env: dict[str, str]) -> None:
         else:
             assert program == "refold-async"
             command = [sys.executable, "-c", "from refold_async.cli import main; main()", *arguments]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False, env=env, cwd=folder)
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=150, check=False, env=env, cwd=folder
+            )
             assert done.returncode == 0, done.stderr
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refold_async import (
@@ -82,7 +82,7 @@ def test_each_documented_page_has_its_call() -> None:
 
 
 @pytest.mark.parametrize(("page", "use"), PAGES, ids=[f"{page} {n}" for n, (page, _) in enumerate(PAGES)])
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(data=st.data())
 def test_a_documented_success_is_taken_whatever_is_dropped_null_mistyped_or_new(
     page: str, use: Use, data: st.DataObject
@@ -100,7 +100,7 @@ def test_a_documented_success_is_taken_whatever_is_dropped_null_mistyped_or_new(
 
 
 @pytest.mark.parametrize(("page", "use"), PAGES, ids=[f"{page} {n}" for n, (page, _) in enumerate(PAGES)])
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15)
 @given(data=st.data())
 def test_a_success_of_another_type_is_told_and_nothing_else_is_raised(page: str, use: Use, data: st.DataObject) -> None:
     found, _ = ask(use, page, data.draw(JSON))
@@ -108,7 +108,7 @@ def test_a_success_of_another_type_is_told_and_nothing_else_is_raised(page: str,
 
 
 @pytest.mark.parametrize(("page", "use"), PAGES, ids=[f"{page} {n}" for n, (page, _) in enumerate(PAGES)])
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15)
 @given(data=st.data())
 def test_a_documented_error_tells_its_status_whatever_is_in_its_fields(
     page: str, use: Use, data: st.DataObject

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from refold_async import Execution, ExecutionDetail, ExecutionFailedError, ExecutionStatus
 from tests.resources.support import EXAMPLES, altered
@@ -29,7 +29,6 @@ MADE_UP = {
 }
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])  # of drawing JSON, on a busy machine
 @given(altered([DETAIL, LISTED, MADE_UP]))
 def test_any_document_can_be_read_and_is_kept_as_it_came(document: dict[str, Any]) -> None:
     before = copy.deepcopy(document)

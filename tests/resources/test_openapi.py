@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl
 import httpx
 import jsonschema
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from python_multipart.multipart import parse_options_header
 
@@ -156,7 +156,7 @@ async def use_with(use: Use, scheme: str, transport: FakeTransport) -> Any:
 
 
 @pytest.mark.parametrize(("use", "scheme"), CALLS)
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12)
 @given(data=st.data())
 def test_a_request_fits_the_file_and_any_answer_that_fits_is_read(use: Use, scheme: str, data: st.DataObject) -> None:
     transport = Answering(lambda operation: data.draw(ANSWERS[id(operation)]))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from refold_async import ConfigurationError, Pager
@@ -67,7 +67,6 @@ def run(main: Any) -> Any:
     return asyncio.run(main)
 
 
-@settings(deadline=None)  # each example runs a loop, and the machine may be busy
 @given(
     count=st.integers(0, 60),
     asked=st.integers(2, 12),
@@ -94,7 +93,6 @@ def test_what_was_listed_at_the_start_is_read_once_each_while_the_list_grows(
     assert set(range(count)) <= set(found), "an item was missed"
 
 
-@settings(deadline=None)  # each example runs a loop, and the machine may be busy
 @given(count=st.integers(1, 30), asked=st.integers(1, 10), envelope=st.sampled_from(["full", "short", "docs"]))
 def test_a_list_whose_pages_repeat_themselves_ends_in_two_requests(count: int, asked: int, envelope: Envelope) -> None:
     server = Server(count, asked=asked, envelope=envelope, endless=True, ignores_page=True)
@@ -147,7 +145,6 @@ def test_a_limit_that_makes_no_sense_is_refused(limit: Any) -> None:
         run(Server(1, asked=1).pager().collect(limit))
 
 
-@settings(deadline=None)  # each example runs a loop, and the machine may be busy
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=6))
 def test_a_page_without_a_list_in_it_is_empty(docs: Any) -> None:
     async def fetch(_: int) -> Mapping[str, Any]:
@@ -156,7 +153,6 @@ def test_a_page_without_a_list_in_it_is_empty(docs: Any) -> None:
     assert run(Pager(fetch, lambda document: document, str).collect()) == []
 
 
-@settings(deadline=None)  # each example runs a loop, and the machine may be busy
 @given(
     pages=st.lists(st.lists(st.integers(0, 9) | st.none(), max_size=5), min_size=1, max_size=12),
     envelope=st.fixed_dictionaries(

@@ -90,7 +90,7 @@ def check_headers(transport: FakeTransport) -> None:
 
 
 @pytest.mark.parametrize("call", IN_PATH)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=ODD)
 @example(text="..")
 @example(text="../../admin")
@@ -113,7 +113,7 @@ def test_an_id_is_one_segment_of_its_path_or_nothing_is_sent(call: str, text: st
 
 
 @pytest.mark.parametrize("call", ELSEWHERE)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(text=ODD)
 def test_a_text_that_belongs_elsewhere_never_reaches_the_path(call: str, text: str) -> None:
     path, use = ELSEWHERE[call]
@@ -154,7 +154,7 @@ def ask_server(server: MockRefold, use: Use, text: Any) -> tuple[list[str], Refo
 
 
 @pytest.mark.parametrize("call", IN_PATH)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(text=ODD)
 @example(text="..")
 @example(text="../../admin")
@@ -174,7 +174,7 @@ def test_by_the_ledger_of_a_server_an_id_is_one_segment_too(refold: MockRefold, 
 
 
 @pytest.mark.parametrize("call", ELSEWHERE)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(text=ODD)
 def test_by_the_ledger_of_a_server_no_other_path_is_reached(refold: MockRefold, call: str, text: str) -> None:
     path, use = ELSEWHERE[call]
@@ -184,7 +184,7 @@ def test_by_the_ledger_of_a_server_no_other_path_is_reached(refold: MockRefold, 
     assert {target.partition("?")[0] for target in targets} <= {PUBLIC + path}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=ODD)
 @example(text="/api/v2/public/event/slack")
 @example(text="/api/v2/public/../../v2/public/event/slack")

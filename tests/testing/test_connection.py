@@ -115,7 +115,7 @@ def request(head: bytes, body: bytes) -> bytes:
     return head.replace(b"%d", b"%d" % len(body)) + body
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.lists(st.tuples(st.sampled_from(HEADS), st.binary(max_size=30)), min_size=1, max_size=4),
     st.lists(st.integers(0, 300), max_size=6),

@@ -290,5 +290,5 @@ def test_without_trustme_there_is_a_cure() -> None:
         "try: MockRefold(tls=True)\n"
         "except RuntimeError as error: print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=150)
     assert "refold-async[testing]" in done.stdout

@@ -268,7 +268,7 @@ _NAMES = st.text(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(files=st.dictionaries(_NAMES, st.tuples(_NAMES, st.binary(max_size=60)), max_size=4))
 def test_the_mocks_parser_reads_forms_as_a_real_parser_does(files: dict[str, tuple[str, bytes]]) -> None:
     request = httpx.Request("POST", "http://x", data={"event": "E"}, files=files or {"f": ("f", b"")})
@@ -293,7 +293,7 @@ def _plain(name: bytes) -> str:
     return name.decode().replace("%22", '"').replace("%0D", "\r").replace("%0A", "\n")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=5), st.booleans())
 def test_json_is_read_as_the_standard_library_reads_it(document: Any, padded: bool) -> None:
     text = json.dumps(document)

@@ -242,7 +242,7 @@ def test_the_list_can_be_filtered(mock: Make, clock: Clock) -> None:
         assert api.call("GET", "execution", params=query).status_code == 400
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(total=st.integers(0, 30), limit=st.integers(1, 12))
 def test_pages_counted_up_hold_each_run_once(total: int, limit: int) -> None:
     with MockRefold(rate_limit=None, dialect=Dialect(max_page_size=7)) as server:

@@ -68,6 +68,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def mypy_problems(folder: Path) -> Problems:
+    pytest.importorskip("mypy")
     options = ["--strict", "--allow-untyped-decorators", "--ignore-missing-imports", "--output=json", "--config-file="]
     command = [sys.executable, "-m", "mypy", *options, f"--cache-dir={folder / 'cache'}", "."]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=280, check=False)

@@ -260,7 +260,7 @@ methods = st.sampled_from(["GET", "GET", "POST", "HEAD"])
 
 
 @given(data=answers, sizes=cuts, method=methods)
-@settings(max_examples=EXAMPLES or 1500, deadline=None, derandomize=not EXAMPLES)
+@settings(max_examples=EXAMPLES or 1500, derandomize=not EXAMPLES)
 def test_any_bytes_in_any_pieces(data: bytes, sizes: list[int], method: str) -> None:
     """An answer that h11 reads the same, or an error of httpx; the same one however it was cut."""
     whole = ours([data] if data else [], method)
@@ -276,7 +276,7 @@ def test_any_bytes_in_any_pieces(data: bytes, sizes: list[int], method: str) -> 
     body=st.binary(max_size=3000), sizes=st.lists(st.integers(1, 700), max_size=10), cuts_=cuts, chunked=st.booleans()
 )
 @example(body=b"", sizes=[], cuts_=[1] * 30, chunked=True)
-@settings(max_examples=EXAMPLES or 300, deadline=None, derandomize=not EXAMPLES)
+@settings(max_examples=EXAMPLES or 300, derandomize=not EXAMPLES)
 def test_any_body_comes_through(body: bytes, sizes: list[int], cuts_: list[int], chunked: bool) -> None:
     """Whatever it is, however the server frames it, and wherever the segments end; and the connection can be kept."""
     if chunked:

@@ -224,7 +224,9 @@ def parse(data: bytes) -> tuple[bytes, bytes, list[tuple[bytes, bytes]]] | None:
     target=st.one_of(st.just(b"/"), st.binary(max_size=20)),
     headers=st.lists(st.tuples(NAMES, VALUES), max_size=4),
 )
-@settings(max_examples=EXAMPLES or 400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=EXAMPLES or 400, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 def test_whatever_is_passed_goes_out_as_itself_or_not_at_all(
     method: str, target: bytes, headers: list[tuple[bytes, bytes]]
 ) -> None:

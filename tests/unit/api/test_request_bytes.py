@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from refold_async import Idempotency, RefoldClient, RefoldError, Trigger
@@ -41,7 +41,6 @@ def as_httpx_sends(request: EncodedRequest, target: bytes) -> bytes:
     return b"\r\n".join(lines) + b"\r\n\r\n" + request.body
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.one_of(triggers, st.sampled_from(["rotate", "the first again"]), st.just("all")), min_size=1, max_size=25
@@ -83,7 +82,6 @@ def test_both_wires_are_given_the_same_request_however_heads_are_remembered_and_
     asyncio.run(play())
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH"]),
     st.sampled_from([..., {}, {"a": 1}, None, "ü" * 40_000]),

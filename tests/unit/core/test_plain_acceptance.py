@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from refold_async import Idempotency, RetryPolicy
@@ -66,7 +66,6 @@ CLIENTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("options", CLIENTS)
-@settings(deadline=None)
 @given(evidence=evidences())
 def test_the_short_way_to_an_acceptance_agrees_with_the_long_one(options: str, evidence: Evidence) -> None:
     client = RefoldClient(api_key="tk_1", linked_account_id="a", **CLIENTS[options])

@@ -63,7 +63,7 @@ ARRIVALS = st.lists(
 LIMITS = st.sampled_from([RateLimit(), RateLimit(20, 1), RateLimit(3, 5), RateLimit(0.5, 1), RateLimit(7.5, 2)])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(arrivals=ARRIVALS, limit=LIMITS)
 def test_whoever_comes_and_goes_the_pace_is_kept_in_order(arrivals: list[Arrival], limit: RateLimit) -> None:
     time = VirtualTime()
@@ -78,7 +78,7 @@ def test_whoever_comes_and_goes_the_pace_is_kept_in_order(arrivals: list[Arrival
     assert limiter.waiting == 0
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(st.booleans(), min_size=40, max_size=120), LIMITS)
 def test_those_who_give_up_cost_nothing(stays: list[bool], limit: RateLimit) -> None:
     """The others are granted exactly when they would have been without them."""
@@ -109,7 +109,7 @@ def test_a_backlog_uses_the_documented_rate(limit: RateLimit) -> None:
     assert times[-1] - times[0] <= count / limit.rate / 0.97
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(
     st.lists(st.tuples(st.floats(0, 2), st.none() | st.tuples(st.floats(0, 90) | st.none())), min_size=1, max_size=80),
     LIMITS,

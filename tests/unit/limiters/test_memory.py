@@ -41,7 +41,7 @@ def limited(rate: float = 20, burst: int = 5, **options: Any) -> MemoryRateLimit
     return MemoryRateLimiter(RateLimit(rate, burst), clock=asyncio.get_running_loop().time, **options)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(
     st.lists(
         st.tuples(

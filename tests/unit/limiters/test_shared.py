@@ -167,7 +167,7 @@ async def test_a_process_that_is_killed_loses_one_slot() -> None:
     assert not fleet.refold.refused
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.floats(0, 1.5), st.none() | st.floats(0, 2), st.booleans()), min_size=1, max_size=60),
     st.integers(1, 3),

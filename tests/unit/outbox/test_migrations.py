@@ -181,7 +181,7 @@ asyncio.run(main())
 
 def test_a_migration_that_is_killed_leaves_the_old_version(path: Path) -> None:
     before = contents(path)
-    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], timeout=50, check=False, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], timeout=150, check=False, capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert contents(path) == before
     assert in_outbox(path, deliver) is State.ACCEPTED

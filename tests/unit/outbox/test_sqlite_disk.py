@@ -141,7 +141,7 @@ asyncio.run(main())
 
 def child(program: str, folder: Path, *before: str) -> Any:
     command = [*before, sys.executable, "-c", BEGIN + program, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -170,7 +170,7 @@ def small_disk(folder: Path, size: str) -> list[str]:
     begin = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
     mount = f"mount -t tmpfs -o size={size} tmpfs {folder}"
     try:
-        done = subprocess.run([*begin, mount], capture_output=True, timeout=20, check=False)
+        done = subprocess.run([*begin, mount], capture_output=True, timeout=150, check=False)
     except FileNotFoundError:
         pytest.skip("there is no unshare here")
     if done.returncode:
@@ -248,7 +248,7 @@ def leave_a_wal(path: Path, rows: int) -> None:
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         "asyncio.run(main())\n"
     )
-    done = subprocess.run([sys.executable, "-c", program, str(path.parent)], timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", program, str(path.parent)], timeout=150, check=False)
     assert done.returncode == -signal.SIGKILL
 
 

@@ -65,7 +65,7 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=600)
+@settings(max_examples=600)
 @given(STEPS, LIMITS)
 def test_no_delay_between_grant_and_write_and_no_order_of_writes_breaks_the_pace(
     steps: list[Step], limit: RateLimit
@@ -122,7 +122,7 @@ def backlog(limit: RateLimit, delays: list[float], count: int, drops: set[int] =
     return writes
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     st.sampled_from([20, 1.9, 0.5, 7.5, 50, 8]),
     st.integers(2, 20),
@@ -143,13 +143,13 @@ def test_with_a_burst_of_one_and_no_delays_a_backlog_uses_97_percent_of_the_rate
     assert 199 / (writes[-1] - writes[0]) >= 0.97 * rate
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(LIMITS, st.sets(st.integers(0, 60), max_size=40), st.lists(st.floats(0, FRESH_FOR), min_size=1, max_size=7))
 def test_a_dropped_grant_delays_nobody(limit: RateLimit, drops: set[int], delays: list[float]) -> None:
     assert backlog(limit, delays, 40, drops) == pytest.approx(backlog(limit, delays, 40))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(LIMITS, st.integers(0, 70), st.integers(0, 30), st.floats(0, 2))
 def test_the_forecast_for_those_who_queue_is_never_late_and_not_far_early(
     limit: RateLimit, ahead: int, before: int, passed: float
@@ -179,7 +179,7 @@ def test_memory_and_time_stay_small_at_a_million_a_second() -> None:
         assert len(pacer._times) <= 1100
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32), st.integers(1001, 3000))
 def test_what_is_remembered_in_groups_keeps_the_window_all_the_same(seed: int, rate: int) -> None:
     random = Random(seed)

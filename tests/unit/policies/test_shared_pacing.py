@@ -36,7 +36,7 @@ def question(process: Process, limit: RateLimit, **more: object) -> Question:
     return Question(process.name, limit, **values)  # type: ignore[arg-type]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     LIMITS,
     st.lists(
@@ -130,7 +130,7 @@ def test_a_slot_further_away_than_wanted_is_not_taken() -> None:
     assert answer.wait > 100_000
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(1, 3600 * MICRO), st.integers(0, 40))
 def test_the_clock_set_back_stalls_nobody(back: int, before: int) -> None:
     state, process = SharedState.new(START), Process("a")

@@ -21,7 +21,7 @@ sys.modules["refold_async"] = package
 import refold_async.webhooks
 print(*sys.modules)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=150)
     loaded = set(done.stdout.split())
     assert "refold_async.webhooks" in loaded
     assert not {name.split(".")[0] for name in loaded} & {"httpx", "httpcore", "anyio", "ssl"}
