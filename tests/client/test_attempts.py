@@ -9,6 +9,7 @@ import pytest
 
 from refold_async import ConflictError, Delivery, NotFoundError, RateLimitedError, ServerError
 from refold_async._core.plain import was_answered
+from refold_async.hooks import CallFinished, HookEvent
 from refold_async.testing import Fault, MockRefold
 from tests.support import QUICK, ending
 
@@ -62,6 +63,19 @@ async def test_before_send_is_told_again_when_the_connection_was_lost_meanwhile(
     assert receipt.delivery is Delivery.ACCEPTED
     assert told == [1, 1, 1]
     assert server.ledger.requests == 2
+
+
+async def test_a_call_that_a_closed_client_refuses_has_taken_no_time(server: MockRefold) -> None:
+    seen: list[float] = []
+
+    def watch(event: HookEvent) -> None:
+        if isinstance(event, CallFinished):
+            seen.append(event.elapsed)
+
+    client = server.client(rate_limit=None, hooks=[watch])
+    await client.aclose()
+    assert (await ending(client.trigger("slack", "E"))).delivery is Delivery.NOT_SENT
+    assert seen == [0.0]
 
 
 @pytest.mark.parametrize("error", [NotFoundError, ConflictError, RateLimitedError])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 
 import anyio
@@ -163,6 +164,32 @@ async def test_rate_limit_alone_paces_and_pauses() -> None:
             assert len(seen) == 1
             await time.run(until=1030.1)
         assert len(seen) == 2
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_rate_limit_alone_paces_what_a_transport_of_ones_own_sends_whether_or_not_it_fails(fails: bool) -> None:
+    from refold_async.limiters import MemoryRateLimiter
+
+    class Own(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            sent.append(time.now)
+            if fails:
+                raise httpx.ReadError("mine")
+            return fired()
+
+    async def get() -> None:
+        with contextlib.suppress(httpx.ReadError):
+            await session.get(URL)
+
+    time = VirtualTime()
+    sent: list[float] = []
+    limiter = MemoryRateLimiter(RateLimit(10, 2), clock=time, sleep=time.sleep)
+    async with httpx.AsyncClient(transport=RateLimitTransport(Own(), limiter=limiter)) as session:
+        async with anyio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(get)
+            await time.run()
+    assert [at - sent[0] for at in sent] == pytest.approx([0, 0, 0.1, 0.2, 0.3])
 
 
 async def test_rate_limit_takes_a_plain_limit_or_none() -> None:
