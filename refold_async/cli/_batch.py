@@ -85,7 +85,7 @@ class BatchCommand:
         rows = self.rows
         check_typed(event=rows.event, linked_account_id=rows.linked_account_id, config_id=rows.config_id)
         limiter = self.pace.make_limiter()
-        reading = self.rows.make_reading()
+        reading = rows.make_reading(rows.limit)
         client = self._make_client(limiter)
         constants = Constants(slug=self.rows.slug, event=self.rows.event, instance_tag=self.rows.instance_tag)
         source_input = Input.open(self.rows.file)

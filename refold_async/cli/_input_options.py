@@ -14,8 +14,8 @@ _rows = partial(typer.Option, rich_help_panel="Rows")
 
 
 @frozen(kw_only=True)
-class InputOptions:
-    """Where the rows are, how they are written, and what they have in common."""
+class ReadingOptions:
+    """Where rows are, how they are written, and what they have in common."""
 
     file: Annotated[str, typer.Argument(metavar="FILE|-", help="JSON Lines or CSV; - for standard input.")]
     input_format: Annotated[
@@ -40,24 +40,13 @@ class InputOptions:
     multiline_cells: Annotated[
         bool, _rows("--multiline-cells", help="Cells of CSV may hold lines that look like rows.")
     ] = False
-    limit: Annotated[int | None, _rows("--limit", min=1, help="Send so many rows at most, for a first try.")] = None
     slug: Annotated[str | None, _rows("--slug", help="For rows without one.")] = None
     event: Annotated[str | None, _rows("--event", help="For rows without one.")] = None
     linked_account_id: Annotated[
         str | None, _rows("--linked-account-id", help="For rows without one; or REFOLD_LINKED_ACCOUNT_ID.")
     ] = None
-    config_id: Annotated[
-        str | None, _rows("--config-id", help="That customer's configuration; or REFOLD_CONFIG_ID.")
-    ] = None
-    instance_tag: Annotated[str | None, _rows("--instance-tag", help="A label for all executions.")] = None
-    skip_invalid: Annotated[
-        bool, _rows("--skip-invalid", help="Leave out rows that cannot be sent, and send the rest.")
-    ] = False
-    dry_run: Annotated[bool, _rows("--dry-run", help="Check every row, show the first event, and send nothing.")] = (
-        False
-    )
 
-    def make_reading(self) -> Reading:
+    def make_reading(self, limit: int | None = None) -> Reading:
         """Return how the rows are read.
 
         :raises ConfigurationError: for options that make no sense.
@@ -69,6 +58,23 @@ class InputOptions:
             encoding=self.encoding,
             types=self.types or (),
             empty=self.empty,
-            limit=self.limit,
+            limit=limit,
             multiline_cells=self.multiline_cells,
         )
+
+
+@frozen(kw_only=True)
+class InputOptions(ReadingOptions):
+    """Those, and which of the rows are sent."""
+
+    config_id: Annotated[
+        str | None, _rows("--config-id", help="That customer's configuration; or REFOLD_CONFIG_ID.")
+    ] = None
+    instance_tag: Annotated[str | None, _rows("--instance-tag", help="A label for all executions.")] = None
+    limit: Annotated[int | None, _rows("--limit", min=1, help="Send so many rows at most, for a first try.")] = None
+    skip_invalid: Annotated[
+        bool, _rows("--skip-invalid", help="Leave out rows that cannot be sent, and send the rest.")
+    ] = False
+    dry_run: Annotated[bool, _rows("--dry-run", help="Check every row, show the first event, and send nothing.")] = (
+        False
+    )

@@ -7,44 +7,52 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from attrs import define, evolve
+from attrs import define, evolve, frozen
 
 from .. import ConfigurationError, Trigger
 from ..outbox import check_trigger
 from ..policies.fence import Sent, State
 from ._exits import EXIT_ACCEPTED, EXIT_FAILED, stop
 from ._input import Input, InputError
+from ._input_options import ReadingOptions
 from ._open import make_format
-from ._options import Verbose
+from ._options import Verbose, command_of
 from ._outbox_place import AnyOutbox, Into, Queue
-from ._reading import InputFormat, Reading
+from ._reading import Reading
 from ._reads import AsJSON
 from ._records import Constants, Origin
 from ._recovery import JournalError, journal_at_rest
 from ._source import Again, BadRow, Source
 from ._table import Table
-from ._words import counted, in_options
+from ._words import counted, in_options, sentence
 
 Use = Callable[..., Any]
 """`use_outbox`."""
 
-Rows = Annotated[str, typer.Argument(metavar="FILE|-", help="JSON Lines or CSV; - for standard input.")]
-Format = Annotated[
-    InputFormat | None, typer.Option("--format", help="CSV where the name ends in .csv or .tsv, else JSON Lines.")
-]
-Delimiter = Annotated[str | None, typer.Option(help="Between the cells of CSV, where the header leaves it open.")]
-Encoding = Annotated[str | None, typer.Option(help="Of the text, such as cp1252.")]
-Types = Annotated[
-    list[str] | None, typer.Option(metavar="NAME=TYPE,…", help="Columns of CSV that are number, bool or json.")
-]
-Slug = Annotated[str | None, typer.Option(help="For rows without one.")]
-EventName = Annotated[str | None, typer.Option("--event", help="For rows without one.")]
-Account = Annotated[str | None, typer.Option(help="For rows without one.")]
-Prefix = Annotated[str | None, typer.Option(help="What keys begin with; the name of the file, if left out.")]
+
+@frozen(kw_only=True)
+class JournalArgument:
+    """Which journal is taken over."""
+
+    journal: Annotated[Path, typer.Argument(metavar="JOURNAL", help="The journal of a batch.")]
+
+
+@frozen(kw_only=True)
+class PlaceOptions:
+    """Where the events go."""
+
+    into: Into
+    prefix: Annotated[
+        str | None, typer.Option("--prefix", help="What keys begin with; the name of the file, if left out.")
+    ] = None
+    queue: Queue = None
+    as_json: AsJSON = False
+    verbose: Verbose = False
 
 
 _MOST_TOLD = 20
@@ -61,86 +69,58 @@ class Counts:
     bad: int = 0
 
 
-def load(use: Use) -> Callable[..., None]:
-    """Return the command `outbox load`."""
+@frozen(kw_only=True)
+class LoadCommand:
+    """Put an event for each row of a file into an outbox, for its relay or its workers to send.
 
-    def command(
-        rows: Rows,
-        into: Into,
-        slug: Slug = None,
-        event: EventName = None,
-        linked_account_id: Account = None,
-        input_format: Format = None,
-        delimiter: Delimiter = None,
-        encoding: Encoding = None,
-        types: Types = None,
-        prefix: Prefix = None,
-        queue: Queue = None,
-        as_json: AsJSON = False,
-        verbose: Verbose = False,
-    ) -> None:
-        """Put an event for each row of a file into an outbox, for its relay or its workers to send.
+    The rows are those of `refold-async batch`. A row's key is the file's name and the row's line; so repeated after a
+    stop or a kill, no row is there twice.
 
-        The rows are those of `refold-async batch`. A row's key is the file's name and the row's line; so repeated after
-        a stop or a kill, no row is there twice.
+    Exit codes: 0 all are in, 1 some rows cannot be sent and were left out, 2 wrong usage or input.
+    """
 
-        Exit codes: 0 all are in, 1 some rows cannot be sent and were left out, 2 wrong usage or input.
-        """
-        counts = Counts()
-        reading = _reading(rows, input_format, delimiter, encoding, types)
+    rows: ReadingOptions
+    place: PlaceOptions
+
+    def run(self, use: Use) -> None:
+        """Do it, and end the command."""
+        counts, reading = Counts(), self.rows.make_reading()
 
         async def work(outbox: AnyOutbox) -> None:
-            with _opened(rows, reading, Constants(slug=slug, event=event)) as found:
-                keyed = _keyed(found, prefix or _name_of(rows), linked_account_id, counts)
-                counts.queued = await outbox.put_many(keyed)
+            with _keyed(self.rows, reading, self.place.prefix, counts) as found:
+                counts.queued = await outbox.put_many(found)
 
-        use(into, work, as_json=as_json, is_new=True, queue=queue)
-        _finish(counts, as_json=as_json)
-
-    return command
+        use(self.place.into, work, as_json=self.place.as_json, is_new=True, queue=self.place.queue)
+        _finish(counts, as_json=self.place.as_json)
 
 
-def import_journal(use: Use) -> Callable[..., None]:
-    """Return the command `outbox import`."""
+@frozen(kw_only=True)
+class ImportCommand:
+    """Take over into an outbox what a batch left: rows that were not sent, and rows that may have fired.
 
-    def command(
-        journal: Annotated[Path, typer.Argument(metavar="JOURNAL", help="The journal of a batch.")],
-        rows: Annotated[str, typer.Argument(metavar="FILE", help="The input of that batch.")],
-        into: Into,
-        slug: Slug = None,
-        event: EventName = None,
-        linked_account_id: Account = None,
-        input_format: Format = None,
-        delimiter: Delimiter = None,
-        encoding: Encoding = None,
-        types: Types = None,
-        prefix: Prefix = None,
-        queue: Queue = None,
-        as_json: AsJSON = False,
-        verbose: Verbose = False,
-    ) -> None:
-        """Take over into an outbox what a batch left: rows that were not sent, and rows that may have fired.
+    Those that may have fired are held; those that were accepted or rejected are left out. Repeated, no row is there
+    twice. The journal is not changed: do not resume it afterwards.
 
-        Those that may have fired are held; those that were accepted or rejected are left out. Repeated, no row is there
-        twice. The journal is not changed: do not resume it afterwards.
+    Exit codes: 0 all are in, 1 some rows cannot be sent and were left out, 2 wrong usage or input.
+    """
 
-        Exit codes: 0 all are in, 1 some rows cannot be sent and were left out, 2 wrong usage or input.
-        """
-        counts = Counts()
-        reading = _reading(rows, input_format, delimiter, encoding, types)
-        try:
-            table = read_table(journal)
-        except JournalError as error:
-            stop(str(error))
+    journal: JournalArgument
+    rows: ReadingOptions
+    place: PlaceOptions
+
+    def run(self, use: Use) -> None:
+        """Do it, and end the command."""
+        counts, reading, file = Counts(), self.rows.make_reading(), self.rows.file
+        table = read_table(self.journal.journal)
 
         async def work(outbox: AnyOutbox) -> None:
-            with _opened(rows, reading, Constants(slug=slug, event=event)) as found:
-                for key, trigger in _keyed(found, prefix or _name_of(rows), linked_account_id, counts):
+            with _keyed(self.rows, reading, self.place.prefix, counts) as found:
+                for key, trigger in found:
                     origin = _origin(trigger)
                     line, state = origin.line, table.fence(origin.line)
                     if state is not State.QUEUED and not table.matches(line, origin.digest):
                         stop(
-                            f"{rows}, line {line}: it is another row than the one that was sent; was the file changed?"
+                            f"{file}, line {line}: it is another row than the one that was sent; was the file changed?"
                         )
                     if state.is_final:
                         counts.left_out += 1
@@ -152,10 +132,25 @@ def import_journal(use: Use) -> Callable[..., None]:
                         await outbox.adopt(trigger, key=key, sent=sent if isinstance(sent, Sent) else None)
                         counts.held += 1
 
-        use(into, work, as_json=as_json, is_new=True, queue=queue)
-        _finish(counts, as_json=as_json)
+        use(self.place.into, work, as_json=self.place.as_json, is_new=True, queue=self.place.queue)
+        _finish(counts, as_json=self.place.as_json)
 
-    return command
+
+def load(use: Use) -> Callable[..., None]:
+    """Return the command `outbox load`."""
+    return command_of(LoadCommand, partial(_run, use))
+
+
+def import_journal(use: Use) -> Callable[..., None]:
+    """Return the command `outbox import`."""
+    return command_of(ImportCommand, partial(_run, use))
+
+
+def _run(use: Use, make: Callable[[], LoadCommand | ImportCommand], values: dict[str, Any]) -> None:
+    try:
+        make().run(use)
+    except (ConfigurationError, JournalError) as error:
+        stop(in_options(str(error)))
 
 
 def read_table(path: Path) -> Table:
@@ -168,55 +163,45 @@ def read_table(path: Path) -> Table:
         return table
 
 
-def _reading(
-    rows: str,
-    input_format: InputFormat | None,
-    delimiter: str | None,
-    encoding: str | None,
-    types: list[str] | None,
-) -> Reading:
-    try:
-        return Reading.parse(
-            rows,
-            chosen=input_format,
-            delimiter=delimiter,
-            encoding=encoding,
-            types=types or (),
-            empty=None,
-            limit=None,
-            multiline_cells=False,
-        )
-    except ConfigurationError as error:
-        stop(in_options(error.message))
-
-
 @contextmanager
-def _opened(rows: str, reading: Reading, constants: Constants) -> Iterator[Iterator[Trigger | BadRow]]:
+def _keyed(
+    options: ReadingOptions, reading: Reading, prefix: str | None, counts: Counts
+) -> Iterator[Iterator[tuple[str, Trigger]]]:
+    """Open the rows, of which those that can be sent come with their keys; tell of the others."""
+    prefix = prefix or _name_of(options.file)
+    constants = Constants(slug=options.slug, event=options.event)
     try:
-        source = Input.open(rows)
+        source = Input.open(options.file)
         try:
             form = make_format(reading, constants, with_digests=True)
-            yield Source(source, form, constants, check_trigger, Table(), Again(), reading).rows()
+            rows = Source(source, form, constants, check_trigger, Table(), Again(), reading).rows()
+            yield _with_keys(rows, options, prefix, counts)
         finally:
             source.close()
     except InputError as error:
         stop(str(error))
 
 
-def _keyed(
-    rows: Iterator[Trigger | BadRow], prefix: str, account: str | None, counts: Counts
+def _with_keys(
+    rows: Iterator[Trigger | BadRow], options: ReadingOptions, prefix: str, counts: Counts
 ) -> Iterator[tuple[str, Trigger]]:
-    """Return the rows that can be sent, each with its key; tell of the others."""
+    """Yield the rows that can be sent.
+
+    :raises InputError: at a row after which nobody can tell where rows begin again.
+    """
+    account = options.linked_account_id
     for row in rows:
-        if isinstance(row, BadRow):
-            counts.bad += 1
-            if counts.bad <= _MOST_TOLD:
-                typer.echo(f"{row.place}: {row.problem}", err=True)
+        if isinstance(row, Trigger):
+            is_addressed = account is None or row.linked_account_id is not None
+            yield f"{prefix}:{_origin(row).line}", row if is_addressed else evolve(row, linked_account_id=account)
             continue
-        trigger = row
-        if account is not None and row.linked_account_id is None:
-            trigger = evolve(row, linked_account_id=account)
-        yield f"{prefix}:{_origin(row).line}", trigger
+        if not row.is_skippable:
+            raise InputError(
+                f"{options.file}, {row.place}: {sentence(row.problem)} Nothing after it was put into the outbox"
+            )
+        counts.bad += 1
+        if counts.bad <= _MOST_TOLD:
+            typer.echo(f"{row.place}: {row.problem}", err=True)
 
 
 def _origin(trigger: Trigger) -> Origin:

@@ -134,3 +134,28 @@ def test_import_takes_over_what_a_batch_left(path: Path, tmp_path: Path) -> None
     cli("import", tmp_path / "j", rows, "--into", path)
     rows.write_text("".join(reversed(rows.read_text().splitlines(keepends=True))))
     assert "another row" in cli("import", tmp_path / "j", rows, "--into", tmp_path / "new.db", code=2)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('id,name\n1,a\n2,"b\n3,c\n4,d"\n5,e\n', "lines 3 to 5: "),
+        ("id,name\n1,a\nname,size\n2,b\n", "line 3: it looks like another header"),
+    ],
+)
+def test_load_stops_where_nobody_can_tell_what_the_next_rows_are(path: Path, content: str, words: str) -> None:
+    rows = path.parent / "rows.csv"
+    rows.write_text(content)
+    shown = cli("load", rows, "--into", path, "--slug", "slack", "--event", "E", code=2)
+    assert words in shown
+    assert "Nothing after it was put into the outbox" in shown
+    assert set(states(path)) <= {"rows.csv:2"}
+
+
+def test_load_reads_rows_as_a_batch_does(path: Path) -> None:
+    rows = path.parent / "rows.csv"
+    rows.write_text("id,note,size\n1,,\n")
+    options = ("--types", "size=number", "--empty", "omit", "--slug", "slack", "--event", "E")
+    cli("load", rows, "--into", path, *options)
+    row = in_outbox(path, lambda outbox: outbox.load("rows.csv:2"))
+    assert row.load_trigger().payload == {"id": "1"}
