@@ -97,7 +97,7 @@ class BatchCommand:
             self._print_beforehand(source_input, journal)
             source.compare()
             if self.rows.dry_run:
-                return check_rows(source, client.preview, self.output.as_json)
+                return check_rows(source, table, self._make_order(table), client.preview, self.output.as_json)
             return self._send(self._make_run(source, table, journal, limiter), client)
         finally:
             if journal is not None:
@@ -157,16 +157,12 @@ class BatchCommand:
         journal: Journal | None,
         limiter: MemoryRateLimiter | SharedRateLimiter | None,
     ) -> Run:
-        order = KeyOrder(
-            stops=self.failures.on_key_failure is OnKeyFailure.STOP, out_of_order=self.journal.out_of_order
-        )
-        order.remember(table.keyed())
         return Run(
             source=source,
             table=table,
             journal=journal,
             limiter=limiter,
-            order=order,
+            order=self._make_order(table),
             trials=Trials(on=not self.failures.keep_going),
             max_concurrency=self.pace.max_concurrency,
             skip_invalid=self.rows.skip_invalid,
@@ -175,6 +171,12 @@ class BatchCommand:
             failed_to=Leftovers.of(self.failures.failed_to, "--failed-to"),
             ambiguous_to=Leftovers.of(self.failures.ambiguous_to, "--ambiguous-to"),
         )
+
+    def _make_order(self, table: Table) -> KeyOrder:
+        stops = self.failures.on_key_failure is OnKeyFailure.STOP
+        order = KeyOrder(stops=stops, out_of_order=self.journal.out_of_order)
+        order.remember(table.keyed())
+        return order
 
     def _send(self, run: Run, client: RefoldClient) -> int:
         """Send it all, print what came of it, and return the code for that."""

@@ -7,13 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 import typer
-from attrs import define
+from attrs import define, field
 
 from .. import Trigger
 from ._exits import EXIT_ACCEPTED, EXIT_FAILED, EXIT_USAGE
 from ._input import InputError
+from ._order import KeyOrder
 from ._records import Origin
 from ._source import BadRow, Source
+from ._summary import in_words, lines_of
+from ._table import RowState, Table
 from ._words import counted
 
 _LONGEST_BODY = 2000
@@ -23,12 +26,15 @@ _USUAL_HEADERS = frozenset({"host", "accept", "accept-encoding", "user-agent", "
 """Headers that are the same for all events, and that are not shown to people."""
 
 
-def check_rows(source: Source, as_sent: Callable[[Trigger], dict[str, Any]], as_json: bool) -> int:
+def check_rows(
+    source: Source, table: Table, order: KeyOrder, as_sent: Callable[[Trigger], dict[str, Any]], as_json: bool
+) -> int:
     """Check the rows, print each bad one as it is found and the first good one, and return the exit code.
 
+    :param table: what earlier runs left, and `order` whom that holds back.
     :param as_sent: returns the request that a trigger would be.
     """
-    check = _DryRun(source, as_sent, as_json)
+    check = _DryRun(source, table, order, as_sent, as_json)
     check.run()
     check.finish()
     return check.exit_code
@@ -39,19 +45,25 @@ class _DryRun:
     """Counts good and bad rows. The bad ones are not collected, so that there may be any number of them.
 
     :ivar bad: in lines, as a bad row may reach over several.
+    :ivar held: rows that another one of their ordering key keeps back, if all that are sent are accepted.
     :ivar error: what was wrong with the input as a whole.
     """
 
     source: Source
+    table: Table
+    order: KeyOrder
     as_sent: Callable[[Trigger], dict[str, Any]]
     as_json: bool
     good: int = 0
     bad: int = 0
+    held: int = 0
+    ambiguous: dict[int, None] = field(factory=dict)
     first: dict[str, Any] | None = None
     error: str | None = None
 
     def run(self) -> None:
         """Look at every row, unless the input cannot be read to its end."""
+        self.ambiguous = dict.fromkeys(lines_of(self.table, RowState.AMBIGUOUS))
         if self.as_json:
             typer.echo('{"bad": [', nl=False)
         try:
@@ -59,9 +71,7 @@ class _DryRun:
                 if isinstance(item, BadRow):
                     self._note_bad(item)
                     continue
-                if self.first is None:
-                    self._note_first(item)
-                self.good += 1
+                self._note_good(item)
         except InputError as problem:
             self.error = str(problem)
             typer.echo(self.error, err=True)
@@ -73,15 +83,26 @@ class _DryRun:
         else:
             typer.echo(f"{row.place}: {row.problem}", err=True)
         self.bad += row.count
+        self.order.failed(row.ordering_key, row.line)
         if not row.is_skippable:
             name = self.source.input.name
             raise InputError(
                 f"{name}, {row.place}: nothing after it was checked, as nobody can tell where rows begin again"
             )
 
-    def _note_first(self, trigger: Trigger) -> None:
+    def _note_good(self, trigger: Trigger) -> None:
         origin = trigger.context
         assert isinstance(origin, Origin)
+        if self.order.hold_on(trigger.ordering_key, origin.line) is not None:
+            self.held += 1
+            return
+        self.order.accepted(origin.line)
+        self.ambiguous.pop(origin.line, None)
+        self.good += 1
+        if self.first is None:
+            self._note_first(trigger, origin)
+
+    def _note_first(self, trigger: Trigger, origin: Origin) -> None:
         request = self.as_sent(trigger)
         self.first = {"line": origin.line, **request}
         if self.as_json:
@@ -105,8 +126,10 @@ class _DryRun:
         """Print what came of it."""
         if self.as_json:
             rest = {
-                "rows": self.good + self.bad,
+                "rows": self.good + self.held + self.bad,
                 "good": self.good,
+                "held": self.held,
+                "ambiguous": list(self.ambiguous),
                 "first": self.first,
                 "error": self.error,
                 "exit_code": self.exit_code,
@@ -114,7 +137,14 @@ class _DryRun:
             typer.echo(f"], {json.dumps(rest)[1:]}")
         elif self.error is None:
             left = f", {self.bad:,} cannot" if self.bad else ""
-            typer.echo(f"{counted(self.good, 'row')} can be sent{left}. This was a dry run: nothing was sent.")
+            held = f", {self.held:,} would be held back by others of their ordering key" if self.held else ""
+            typer.echo(f"{counted(self.good, 'row')} can be sent{left}{held}. This was a dry run: nothing was sent.")
+            if self.ambiguous:
+                typer.echo(
+                    f"{counted(len(self.ambiguous), 'row')} may have fired, and would not be sent again: line "
+                    f"{in_words(list(self.ambiguous))}. To send such rows again: --resend-ambiguous",
+                    err=True,
+                )
             if self.source.repeated_headers:
                 repeated = counted(self.source.repeated_headers, "line")
                 typer.echo(f"{repeated} repeated the header and would be left out.", err=True)

@@ -175,3 +175,26 @@ def test_a_bad_row_that_is_left_out_holds_back_the_rest_of_its_key(server: MockR
     assert (ran.code, sorted(fired(server))) == (1, [1, 2, 4, 6])
     assert (ran.summary["lines"]["invalid"], ran.summary["lines"]["not_sent"]) == ([3], [5])
     assert batch(server, path, "--skip-invalid", "--on-key-failure", "continue", "--json").summary["accepted"] == 5
+
+
+def test_a_dry_run_of_a_resume_says_which_rows_may_have_fired_and_how_many_they_hold_back(
+    server: MockRefold, rows: Path, journal: Path
+) -> None:
+    server.plan(plan({4: Fault.reset_after_firing()}))
+    assert batch(server, rows, "--journal", journal).code == 3
+    ran = batch(server, rows, "--journal", journal, "--resume", "--dry-run")
+    assert ran.out == (
+        "0 rows can be sent, 1 would be held back by others of their ordering key. "
+        "This was a dry run: nothing was sent.\n"
+    )
+    assert "1 row may have fired, and would not be sent again: line 4." in ran.err
+    resumed = (rows, "--journal", journal, "--resume", "--dry-run", "--json")
+    assert {name: batch(server, *resumed).summary[name] for name in ("good", "held", "ambiguous")} == {
+        "good": 0,
+        "held": 1,
+        "ambiguous": [4],
+    }
+    summary = batch(server, *resumed, "--resend-ambiguous").summary
+    assert (summary["good"], summary["held"], summary["ambiguous"]) == (2, 0, [])
+    assert batch(server, *resumed, "--on-key-failure", "continue").summary["good"] == 1
+    assert fired(server).count(6) == 0
