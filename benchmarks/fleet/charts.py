@@ -19,8 +19,11 @@ STYLE: Any = {
 }  # fmt: skip
 
 
-def draw_real(found: dict[str, Found], path: Path) -> None:
-    """Draw how much of the rate each limiter used, and how many 429s it met."""
+def draw_real(found: dict[str, Found], path: Path, source: str) -> None:
+    """Draw how much of the rate each limiter used, and how many 429s it met.
+
+    :param source: what tells the result that it is drawn from.
+    """
     import matplotlib.pyplot as plt
 
     with plt.rc_context(STYLE):
@@ -34,13 +37,14 @@ def draw_real(found: dict[str, Found], path: Path) -> None:
         bars = refused.barh(names, [each.throttled for each in measured], color=colours)
         refused.bar_label(bars, padding=3, color=GREY)
         refused.set_xlabel("429s")
-        _save(figure, path)
+        _save(figure, path, source)
 
 
-def draw_simulated(grid: dict[float, dict[int, Measured]], path: Path) -> None:
+def draw_simulated(grid: dict[float, dict[int, Measured]], path: Path, source: str) -> None:
     """Draw what becomes of a fleet as it grows, for each distance to the server.
 
     :param grid: by milliseconds of a round trip, and then by number of processes.
+    :param source: what tells the result that it is drawn from.
     """
     import matplotlib.pyplot as plt
 
@@ -70,12 +74,12 @@ def draw_simulated(grid: dict[float, dict[int, Measured]], path: Path) -> None:
             axis.set_title(title, fontsize=9)
             axis.set_xlabel("processes")
         axes[0].legend(title="round trip", fontsize=8)
-        _save(figure, path)
+        _save(figure, path, source)
 
 
-def _save(figure: Any, path: Path) -> None:
+def _save(figure: Any, path: Path, source: str) -> None:
     import matplotlib.pyplot as plt
 
     figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
+    figure.savefig(path, metadata={"Date": None, "Description": f"drawn from {source}"})
     plt.close(figure)

@@ -17,7 +17,7 @@ from attrs import asdict, define
 from refold_async import DeadlineExceededError, RateLimit, RateLimitedError, RefoldClient, RefoldError
 from refold_async.limiters import MemoryRateLimiter, RateLimiter, SharedRateLimiter, limiter_from_url
 from refold_async.limiters._link import Store
-from refold_async.policies.shared_pacing import Answer, Question
+from refold_async.policies.shared_pacing import MICRO, Answer, Question
 
 Acquire = Callable[[], Awaitable[object]]
 
@@ -31,6 +31,8 @@ class Orders:
     :ivar begins, ends: seconds since the epoch.
     :ivar stalls: shortest and longest stall of the event loop, and how many a second.
     :ivar pauses_at: when this process meets a 429 that asks for two seconds.
+    :ivar clock_off: seconds by which the wall clock of this process is off.
+    :ivar back_at: when the clock of Redis is set back by 30 s.
     """
 
     number: int
@@ -44,11 +46,17 @@ class Orders:
     waiters: int = 6
     stalls: tuple[float, float, float] | None = None
     pauses_at: float | None = None
+    clock_off: float = 0.0
+    back_at: float | None = None
 
 
 @define
 class Report:
-    """What came of it: waits in seconds, and questions to the limiter's server."""
+    """What came of it: waits in seconds, and questions to the limiter's server.
+
+    :ivar blocked: the longest that anyone waited for an answer of the server, rather than for a slot.
+    :ivar alone_until: when the process was last seen to go on without the server, in seconds since the epoch.
+    """
 
     number: int
     accepted: int = 0
@@ -56,6 +64,8 @@ class Report:
     failed: int = 0
     longest_wait: float = 0.0
     calls: int = 0
+    blocked: float = 0.0
+    alone_until: float = 0.0
 
 
 class CountingStore:
@@ -80,8 +90,26 @@ def _ours(orders: Orders, report: Report) -> RateLimiter:
         return MemoryRateLimiter(RateLimit(20 / orders.processes, 1))
     limiter: SharedRateLimiter = limiter_from_url(orders.url, name=orders.name)
     connect = limiter._connect  # noqa: SLF001 - to count what it asks
-    limiter._connect = lambda name: CountingStore(connect(name), report)  # type: ignore[method-assign] # noqa: SLF001
+
+    def counting(name: str) -> Store:
+        store = connect(name)
+        if orders.back_at is not None:
+            store._now = lambda: round((time.time() - 30 * (time.time() >= orders.back_at)) * MICRO)  # type: ignore[attr-defined] # noqa: SLF001
+        return CountingStore(store, report)
+
+    limiter._connect = counting  # type: ignore[method-assign] # noqa: SLF001
     return limiter
+
+
+async def _watch(limiter: RateLimiter | None, report: Report) -> None:
+    """Look again and again whether the process is without its server, or waits for it."""
+    while isinstance(limiter, SharedRateLimiter):
+        await asyncio.sleep(0.02)
+        for link in limiter._links.values():  # noqa: SLF001 - only to look
+            if link.alone is not None:
+                report.alone_until = time.time()
+            elif link.asked_at is not None:
+                report.blocked = max(report.blocked, time.monotonic() - link.asked_at)
 
 
 def _limits(orders: Orders, report: Report) -> Acquire:
@@ -150,18 +178,35 @@ OTHERS: dict[str, Callable[[Orders, Report], Acquire]] = {
 }
 
 
-async def _stall(stalls: tuple[float, float, float], random: Random) -> None:
-    shortest, longest, per_second = stalls
-    while True:
+async def _stall(stalls: tuple[float, float, float] | None, random: Random) -> None:
+    while stalls is not None:
+        shortest, longest, per_second = stalls
         await asyncio.sleep(random.expovariate(per_second))
         time.sleep(random.uniform(shortest, longest))  # noqa: ASYNC251 - it is meant to hold the event loop up
+
+
+async def _warm_up(acquire: Acquire | None, limiter: RateLimiter | None) -> None:
+    """Connect to the limiter's server."""
+    if acquire is not None:
+        await acquire()
+    elif limiter is not None:
+        (await limiter.reserve()).dropped()
+
+
+def _set_clock(orders: Orders) -> None:
+    wall_clock = time.time
+    time.time = lambda: wall_clock() + orders.clock_off
+    orders.begins += orders.clock_off
+    orders.ends += orders.clock_off
 
 
 async def main(orders: Orders) -> Report:
     """Send without end from `begins` to `ends`."""
     report = Report(orders.number)
+    _set_clock(orders)
     acquire = OTHERS[orders.limiter](orders, report) if orders.limiter in OTHERS else None
     limiter = None if acquire is not None else _ours(orders, report)
+    await _warm_up(acquire, limiter)
     await asyncio.sleep(max(0.0, orders.begins - time.time()))
 
     async def work(client: RefoldClient) -> None:
@@ -191,12 +236,13 @@ async def main(orders: Orders) -> Report:
     async with RefoldClient(
         api_key="tk_mock_0000", base_url=orders.mock, linked_account_id="a", rate_limit=limiter, retry=None
     ) as client:
-        stalling = asyncio.ensure_future(_stall(orders.stalls, Random(orders.number))) if orders.stalls else None
-        pausing = asyncio.ensure_future(pause()) if orders.pauses_at is not None else None
+        beside = [asyncio.ensure_future(_watch(limiter, report))]
+        beside.append(asyncio.ensure_future(_stall(orders.stalls, Random(orders.number))))
+        if orders.pauses_at is not None:
+            beside.append(asyncio.ensure_future(pause()))
         await asyncio.gather(*(work(client) for _ in range(orders.waiters)))
-        for task in (stalling, pausing):
-            if task is not None:
-                task.cancel()
+        for task in beside:
+            task.cancel()
     if limiter is not None:
         await limiter.aclose()
     return report

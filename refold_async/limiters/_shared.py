@@ -207,6 +207,8 @@ class SharedRateLimiter:
         finally:
             with self._lock:
                 self._queue.leave(waiter)
+            if self._closed and not self._queue.waiting:
+                self._spawn(link.store.aclose)  # the last who waited may have opened it again
 
     async def _next_step(
         self, link: Link, waiter: Waiter, deadline: float | None, started: float
@@ -250,7 +252,8 @@ class SharedRateLimiter:
                 "nothing was sent"
             )
         assert link.alone is not None
-        at = self._check(link.alone.earliest(now), deadline, now)
+        at = link.alone.earliest(now)
+        self._check(at if link.joins_at is None else min(at, link.joins_at), deadline, now)
         await waiter.sleep(now, min(at, link.looks_at(now)), self._sleep)
 
     def _check(self, at: float, deadline: float | None, now: float) -> float:

@@ -117,7 +117,7 @@ async def _fetch(connection: Any, arguments: tuple[Any, ...]) -> Answer:
     from psycopg.rows import tuple_row
 
     async with connection.cursor(row_factory=tuple_row) as cursor:
-        await cursor.execute(_CALL, arguments)
+        await cursor.execute(_CALL, arguments, prepare=False)  # so that poolers do not mind
         return Answer(*await cursor.fetchone())
 
 
@@ -189,7 +189,6 @@ def _opener(dsn: str) -> tuple[Callable[[], Any], str] | None:
         return None
 
     async def connect() -> Any:
-        # Nothing is prepared, so that poolers between us and the server do not mind.
         return await psycopg.AsyncConnection.connect(dsn, autocommit=True, prepare_threshold=None)
 
     host = str(parts.get("host") or parts.get("hostaddr") or "localhost")

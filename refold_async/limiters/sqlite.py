@@ -34,6 +34,8 @@ class SQLiteStore:
         self._name = name
         self._wall_clock = wall_clock
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        self._abandoned: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         self._limiter = anyio.CapacityLimiter(1)
 
@@ -50,14 +52,17 @@ class SQLiteStore:
                 raise
 
     def _ask(self, question: Question) -> Answer:
+        if self._connection is not None and self._identity() != self._file:
+            self._abandon(self._connection)
         if self._connection is None:
             self._connection = self._open()
+            self._file = self._identity()
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         try:
             row = connection.execute("SELECT state FROM refold_rate_limit WHERE name = ?", (self._name,)).fetchone()
             now = round(self._wall_clock() * MICRO)
-            state = SharedState.new(now) if row is None else SharedState.from_dict(json.loads(row[0]))
+            state = SharedState.new(now) if row is None else _read(row[0], now)
             answer = state.ask(question, now)
             connection.execute(
                 "INSERT OR REPLACE INTO refold_rate_limit (name, state) VALUES (?, ?)",
@@ -69,6 +74,22 @@ class SQLiteStore:
                 connection.execute("ROLLBACK")
             raise
         return answer
+
+    def _identity(self) -> tuple[int, int] | None:
+        """Return what tells the file at the path from another; None if there is none."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _abandon(self, connection: sqlite3.Connection) -> None:
+        """Leave a file that was deleted or replaced, which others no longer share.
+
+        Its connection stays open: closing it deletes the write-ahead log by its name, which may be the new file's.
+        """
+        self._connection = None
+        self._abandoned.append(connection)
 
     def _open(self) -> sqlite3.Connection:
         if not self._path.exists():
@@ -91,6 +112,14 @@ class SQLiteStore:
     async def aclose(self) -> None:
         with self._lock:
             self.close_now()
+
+
+def _read(text: str, now: int) -> SharedState:
+    """Read the state; begin anew if it cannot be read, as everyone would go alone for ever otherwise."""
+    try:
+        return SharedState.from_dict(json.loads(text))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return SharedState.new(now)
 
 
 class SQLiteRateLimiter(SharedRateLimiter):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.fleet import command
+from benchmarks.fleet import command, pages
 from benchmarks.fleet.real import Case, Found, Servers, play
 from benchmarks.fleet.simulation import Measured, Scenario, jain, simulate
 
@@ -49,9 +49,35 @@ def test_charts_are_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     from benchmarks.fleet import charts
 
-    charts.draw_real({"redis": Found(measured()), "memory": Found(measured())}, tmp_path / "real.svg")
-    charts.draw_simulated({1.0: {10: measured(), 100: measured()}}, tmp_path / "simulated.svg")
+    charts.draw_real({"redis": Found(measured()), "memory": Found(measured())}, tmp_path / "real.svg", "a1")
+    charts.draw_simulated({1.0: {10: measured(), 100: measured()}}, tmp_path / "simulated.svg", "b2")
     assert "<svg" in (tmp_path / "real.svg").read_text() + (tmp_path / "simulated.svg").read_text()
+
+
+@pytest.mark.parametrize("which", pages.MARKS)
+def test_the_page_is_what_the_committed_results_say(which: str) -> None:
+    text = (pages.ROOT / pages.PAGE).read_text()
+    block = pages.blocks(pages.ROOT / pages.COMMITTED)[which]
+    assert pages.page_with(text, block, which) == text, "run `python -m benchmarks fleet --docs`, or with --simulate"
+
+
+@pytest.mark.parametrize("which", pages.MARKS)
+def test_the_charts_were_drawn_from_the_committed_results(which: str) -> None:
+    path = pages.ROOT / pages.COMMITTED / which
+    assert f"drawn from {pages.digest(path)}" in path.with_suffix(".svg").read_text()
+
+
+def test_a_result_is_read_as_it_was_written_and_its_failures_are_on_the_page(tmp_path: Path) -> None:
+    facts = command._facts(processes=8, waiters=6, seconds=20.0, runs=3)
+    runs = {"redis": [Found(measured()), Found(measured(share=0.5))], "redis frozen": [Found(measured(throttled=9))]}
+    pages.save(tmp_path / pages.REAL, facts, runs)
+    pages.save(tmp_path / pages.SIMULATED, facts, {"10 processes, 5 ms away": [measured(throttled=0)]})
+    assert pages.real(pages.load(tmp_path / pages.REAL)) == {name: found[0] for name, found in runs.items()}
+    blocks = pages.blocks(tmp_path)
+    assert "- redis frozen: 9 " in blocks[pages.REAL]
+    assert "| 10" in blocks[pages.SIMULATED]
+    with pytest.raises(ValueError, match="0 blocks"):
+        pages.page_with("no marks", "block", pages.REAL)
 
 
 def test_processes_share_a_file_for_real(tmp_path: Path) -> None:

@@ -281,7 +281,37 @@ async def test_a_pool_of_ones_own_is_used_and_not_closed(postgres: Server) -> No
             await connection.execute("SELECT 1")
 
 
+@pytest.mark.asyncio
+async def test_nothing_is_prepared_so_that_a_pooler_may_change_the_connection(postgres: Server) -> None:
+    from psycopg_pool import AsyncConnectionPool
+
+    options = {"prepare_threshold": 0}  # the first time, if one lets it
+    async with AsyncConnectionPool(postgres.url, kwargs=options, min_size=1, max_size=1, open=False) as pool:
+        limiter = PostgresRateLimiter(pool, QUICK, name=next(_names))
+        for _ in range(7):
+            (await limiter.reserve()).sent()
+        async with pool.connection() as connection:
+            row = await (
+                await connection.execute("SELECT count(*) FROM pg_prepared_statements", prepare=False)
+            ).fetchone()
+        assert row == (0,)
+        await limiter.aclose()
+
+
 SECRET = "pa55-w0rd"
+
+
+@pytest.mark.parametrize("scheme", ["redis", "postgresql"])
+@pytest.mark.asyncio
+async def test_the_password_is_in_no_error_of_a_refused_call_nor_in_what_led_to_it(scheme: str) -> None:
+    limiter = limiter_from_url(f"{scheme}://user:{SECRET}@127.0.0.1:1/0", name="fleet", on_outage="refuse")
+    with pytest.raises(PacingTimeoutError) as caught:
+        await limiter.reserve()
+    seen = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    assert SECRET not in "".join(seen.format())
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+    assert SECRET not in repr(asyncio.all_tasks())
+    await limiter.aclose()
 
 
 @pytest.mark.parametrize(

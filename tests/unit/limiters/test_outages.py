@@ -173,3 +173,18 @@ def test_a_state_that_was_lost_is_logged_but_is_no_warning(caplog: pytest.LogCap
     play([Outage("flushed", 0.0)], 3, Network(), 1)
     assert [record.levelno for record in caplog.records] == [logging.INFO] * 3
     assert "has lost its state: the rate limit is shared again in 0.7" in caplog.text
+
+
+@in_virtual_time
+async def test_a_deadline_that_the_shared_limit_will_keep_is_not_too_short_while_coming_back() -> None:
+    limit = RateLimit(1, 5)
+    server = Server(Random(1))
+    limiters = [SimulatedRateLimiter(server, limit) for _ in range(4)]
+    for limiter in limiters:
+        (await limiter.reserve()).sent()
+    await asyncio.sleep(5)
+    for limiter in limiters[:2]:
+        (await limiter.reserve()).sent()
+    server.state = None
+    for limiter in limiters[:2]:
+        (await limiter.reserve(deadline=now() + 4)).sent()  # alone it would wait for five seconds
