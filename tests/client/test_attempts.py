@@ -78,6 +78,55 @@ async def test_a_call_that_a_closed_client_refuses_has_taken_no_time(server: Moc
     assert seen == [0.0]
 
 
+class StaleAtFirst:
+    """A limiter whose first grants are stale; notes who asked to go first."""
+
+    def __init__(self, stale: int) -> None:
+        self.stale = stale
+        self.first: list[bool] = []
+        self.told: list[str] = []
+        self.waited = 0.0
+
+    def try_take(self) -> bool:
+        return False
+
+    def try_reserve(self, *, first: bool = False) -> Any:
+        self.first.append(first)
+        return self
+
+    async def reserve(self, *, deadline: float | None = None, first: bool = False) -> Any:
+        return self.try_reserve(first=first)
+
+    async def throttled(self, retry_after: float | None) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+    def is_fresh(self) -> bool:
+        return len(self.first) > self.stale
+
+    def sent(self) -> None:
+        self.told.append("sent")
+
+    def dropped(self) -> None:
+        self.told.append("dropped")
+
+
+@pytest.mark.parametrize("wire", ["pool", "httpx"])
+@pytest.mark.parametrize("stale", [0, 1, 3])
+async def test_a_call_whose_grant_went_stale_has_had_its_turn_and_goes_first(
+    server: MockRefold, wire: Any, stale: int
+) -> None:
+    limiter: Any = StaleAtFirst(stale)
+    async with server.client(rate_limit=limiter, retry=None, transport=wire) as client:
+        await client.trigger("slack", "E")
+        assert limiter.told.count("sent") == 1
+        assert len(limiter.first) > stale
+        assert limiter.first == [False] + [True] * (len(limiter.first) - 1)
+        seen = len(limiter.first)
+        await client.trigger("slack", "E")
+    assert limiter.first[seen] is False, "another call's turn is its own"
+
+
 @pytest.mark.parametrize("error", [NotFoundError, ConflictError, RateLimitedError])
 async def test_a_read_that_refold_refuses_was_answered(error: Any) -> None:
     assert was_answered(error("no", status_code={NotFoundError: 404, ConflictError: 409}.get(error, 429))) is True

@@ -80,7 +80,8 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
         ("_wire/httpx_wire.py", "_wire/observed.py"),
         ("tests/client/test_verdicts.py", "tests/client/test_evidence_of_other_requests.py",
             "tests/unit/wire/test_plain_and_careful.py", "tests/wire/test_evidence.py",
-            "tests/client/test_both_roads.py"),
+            "tests/client/test_both_roads.py", "tests/client/test_session.py",
+            "tests/contract/test_compatibility.py"),
     ),
     **dict.fromkeys(
         ("_wire/parser.py", "_wire/response_head.py"),
