@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import count, pairwise
 from pathlib import Path
@@ -170,7 +171,7 @@ def play(case: Case, found: Servers, *, processes: int, waiters: int, seconds: f
         return None
     with MockRefold(rate_limit=LIMIT) as mock, _started(processes) as children:
         name = f"fleet-{next(_numbers)}"
-        begins = time.time() + 2.0
+        begins = time.time() + 2.0 + 0.06 * processes
         ends = begins + seconds
         clock_offset = time.monotonic() - time.time()
         for number, child in enumerate(children):
@@ -186,8 +187,9 @@ def play(case: Case, found: Servers, *, processes: int, waiters: int, seconds: f
         reports = [json.loads(child.communicate(timeout=seconds + 60)[0]) for child in children]
         for timer in timers:
             timer.join()
-        times = [entry.received_at for entry in mock.ledger.entries]
-        statuses = mock.ledger.statuses()
+        entries = [entry for entry in mock.ledger.entries if entry.received_at >= begins + clock_offset]
+    times = [entry.received_at for entry in entries]
+    statuses = Counter(entry.status for entry in entries)
     accepted = [report["accepted"] for report in reports]
     calls = sum(report["calls"] for report in reports)
     quarter = begins + clock_offset + seconds / 4
