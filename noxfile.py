@@ -105,9 +105,10 @@ def lowest(session: nox.Session) -> None:
 @nox.session(python=OLDEST)
 @nox.parametrize("versions", ["lowest", "newest"])
 def outbox(session: nox.Session, versions: str) -> None:
-    """Run what the outbox does with procrastinate, psycopg, asyncpg, aiosqlite, SQLAlchemy and Django; skip nothing."""
-    [django] = [each for each in nox.project.dependency_groups(PROJECT, "recipes") if each.startswith("django")]
-    session.install(django.replace(">=", "==") if versions == "lowest" else django)
+    """Run what the outbox does with procrastinate, psycopg, asyncpg, aiosqlite, SQLAlchemy and Django."""
+    recipes = nox.project.dependency_groups(PROJECT, "recipes")
+    apps = [each for each in recipes if each.startswith(("django", "fastapi", "uvicorn"))]
+    session.install(*(each.replace(">=", "==") if versions == "lowest" else each for each in apps))
     if versions == "lowest":
         install_lowest(session)
     else:
