@@ -25,7 +25,7 @@ from ._exits import EXIT_USAGE
 from ._input import Input, InputError
 from ._input_options import InputOptions
 from ._journal import Journal
-from ._leftovers import Leftovers
+from ._leftovers import Leftovers, check_apart
 from ._names import check_typed
 from ._open import make_format
 from ._options import (
@@ -82,7 +82,8 @@ class BatchCommand:
         self.journal.check()
         if self.client.tag and self.rows.instance_tag is not None:
             raise ConfigurationError("--tag does not go with --instance-tag: a row has one tag")
-        rows = self.rows
+        rows, failures = self.rows, self.failures
+        check_apart(journal=self.journal.journal_path, failed_to=failures.failed_to, ambiguous_to=failures.ambiguous_to)
         check_typed(event=rows.event, linked_account_id=rows.linked_account_id, config_id=rows.config_id)
         limiter = self.pace.make_limiter()
         reading = rows.make_reading(rows.limit)

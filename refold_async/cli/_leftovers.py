@@ -14,6 +14,21 @@ from .. import ConfigurationError, Outcome, Trigger
 _FIELDS = ("slug", "event", "linked_account_id", "config_id", "ordering_key", "idempotency_key", "payload")
 
 
+def check_apart(**files: Path | None) -> None:
+    """Check that no file is named for two things: what is written for one would be lost to the other.
+
+    :raises ConfigurationError: when one is.
+    """
+    seen: dict[Path, str] = {}
+    for name, path in files.items():
+        if path is None:
+            continue
+        option = "--" + name.replace("_", "-")
+        other = seen.setdefault(path.resolve(), option)
+        if other != option:
+            raise ConfigurationError(f"{other} and {option} are the same file, {path}: name two")
+
+
 @define(eq=False)
 class Leftovers:
     """One such file. It is made when its first row is written, readable by its owner only.

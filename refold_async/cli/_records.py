@@ -134,7 +134,8 @@ def checked(trigger: Trigger, check: Callable[[Trigger], object]) -> Trigger:
     try:
         check(trigger)
     except InvalidTriggerError as error:
-        raise RowError(str(error)) from error
+        message = str(error).replace("(linked_account_id=)", "(linked_account_id, or --linked-account-id for all rows)")
+        raise RowError(message) from error
     return trigger
 
 

@@ -252,12 +252,12 @@ class Run:
             self._stop_if_it_cannot_pass(error)
 
     def _on_unreachable(self, error: Exception) -> None:
-        self._say(f"No answer to the read either: {with_cause(error)}.")
+        self._say(f"No answer to the read either: {sentence(with_cause(error))}")
         self._stop_if_it_cannot_pass(error)
 
     def _stop_if_it_cannot_pass(self, error: Exception) -> None:
         if self._outage is not None and not self._outage.answered and is_permanent(error):
-            self._stop("unreachable", f"{with_cause(error)}. Nothing was sent: check --base-url and --cacert")
+            self._stop("unreachable", f"{sentence(with_cause(error))} Nothing was sent: check --base-url and --cacert")
 
     def _on_bad(self, row: BadRow) -> bool:
         """Record a row that cannot be sent; return whether to go on."""

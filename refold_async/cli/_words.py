@@ -65,4 +65,9 @@ def with_cause(error: BaseException) -> str:
 
 def in_options(message: str) -> str:
     """Return a message of the library in terms of the command line: variables and options in place of arguments."""
-    return _ARGUMENT.sub(lambda found: _OPTIONS[found[0].rstrip("=")], message)
+
+    def option(found: re.Match[str]) -> str:
+        is_given_a_value = found[0].endswith("=") and message[found.end() :][:1] not in ("", " ", ",", ";", ")", ".")
+        return _OPTIONS[found[0].rstrip("=")] + " " * is_given_a_value
+
+    return _ARGUMENT.sub(option, message)

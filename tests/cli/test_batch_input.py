@@ -253,3 +253,4 @@ def test_a_dry_run_needs_no_credential(server: MockRefold, tmp_path: Path) -> No
     ran = batch(server, rows, "--dry-run", env={})
     assert ran.code == 1
     assert "line 1: no linked account" in ran.err
+    assert "--linked-account-id for all rows" in ran.err

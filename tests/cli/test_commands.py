@@ -90,6 +90,7 @@ def test_trigger_that_was_not_sent_is_a_failure(server: MockRefold) -> None:
         (["slack", "E", "--linked-account-id", "a\u200b"], "holds the invisible character U+200B"),
         (["../x", "E"], "slug"),
         (["slack", "E", "--base-url", "nowhere"], "--base-url"),
+        (["slack", "E", "--cacert", __file__], f"--cacert {__file__!r} is not a readable file"),
         (["slack"], "Missing argument"),
     ],
 )

@@ -126,3 +126,13 @@ def test_names_that_are_typed_are_checked_as_those_in_rows(
     ran = batch(server, write_rows(tmp_path / "rows.jsonl", 1), *options)
     assert (ran.code, server.ledger.requests) == (2, 0)
     assert words in ran.err
+
+
+def test_no_file_is_named_for_two_things(server: MockRefold, tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", 1)
+    one, same = tmp_path / "one", tmp_path / "." / "x" / ".." / "one"
+    for first, second in (("--journal", "--failed-to"), ("--failed-to", "--ambiguous-to")):
+        ran = batch(server, rows, first, one, second, same)
+        assert (ran.code, server.ledger.requests) == (2, 0)
+        assert f"{first} and {second} are the same file" in ran.err
+    assert not one.exists()
