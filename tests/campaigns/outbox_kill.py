@@ -20,6 +20,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +33,10 @@ from refold_async.testing import Dedupe, Fault, MockRefold, SeededFaults
 
 HEADER = "Idempotency-Key"
 CONCURRENCY = 10
-LATENCY = 0.02
+LATENCY = 0.25
+"""Seconds, so that events are under way whenever a process is killed."""
 DEADLINE, SLACK = 1.5, 0.5
+FROZEN = DEADLINE + SLACK + 0.3
 FAULTS: dict[Fault, float] = dict.fromkeys(
     [
         Fault.close_before_firing(),
@@ -60,6 +64,7 @@ class Counts:
     :ivar rolled_back: events that fired although their order was rolled back.
     :ivar held: events that wait for a person.
     :ivar may_be_held: how many may be, at most: hidden answers, and what was under way at kills and freezes.
+    :ivar under_way: how many events were being sent at the kills and freezes, in all.
     :ivar stuck: rows that still say that they are being sent, or to be sent.
     """
 
@@ -73,11 +78,12 @@ class Counts:
     stuck: int
     kills: int
     freezes: int
+    under_way: int
 
     @property
     def is_good(self) -> bool:
         wrong = self.twice + self.lost + self.lies + self.rolled_back + self.stuck
-        return wrong == 0 and self.held <= self.may_be_held
+        return wrong == 0 and self.held <= self.may_be_held and self.under_way > 0
 
 
 # The processes.
@@ -112,6 +118,7 @@ async def work(options: dict[str, Any], share: int) -> None:
             for number in range(share, options["events"], 2):
                 if app.execute("SELECT 1 FROM orders WHERE id = ?", (number,)).fetchone():
                     continue
+                await wait_for_turn(options, number)
                 app.execute("BEGIN IMMEDIATE")
                 app.execute("INSERT INTO orders VALUES (?)", (number,))
                 await outbox.put(Trigger("crm", "Placed", {"id": number}), connection=app, key=f"order-{number}")
@@ -141,7 +148,42 @@ async def deliver_beside(options: dict[str, Any]) -> None:
             await asyncio.sleep(0.02)
 
 
+async def wait_for_turn(options: dict[str, Any], number: int) -> None:
+    """Wait until an order comes in. They are spread over the time of the kills."""
+    await asyncio.sleep(options["begin"] + options["span"] * number / options["events"] - time.time())
+
+
 # The campaign.
+
+
+@define
+class Plan:
+    """What is done to the processes: pauses in seconds, and a kill or a freeze after each."""
+
+    steps: list[tuple[float, str]]
+
+    @classmethod
+    def draw(cls, randomness: random.Random, kills: int, freezes: int, shortest: float, longest: float) -> Plan:
+        """Draw one."""
+        what = ["kill"] * kills + ["freeze"] * freezes
+        randomness.shuffle(what)
+        return cls([(randomness.uniform(shortest, longest), each) for each in what])
+
+    @property
+    def span(self) -> float:
+        """How many seconds it takes."""
+        return sum(wait + FROZEN * (each == "freeze") for wait, each in self.steps)
+
+    def carry_out(self, crew: Crew, under_way: Callable[[], int]) -> int:
+        """Do it, once the first event is being sent; return how many events were under way at those moments."""
+        total, until = 0, time.monotonic() + 60
+        while not under_way() and time.monotonic() < until:
+            time.sleep(0.05)
+        for wait, each in self.steps:
+            time.sleep(wait)
+            total += under_way()
+            crew.kill_one() if each == "kill" else crew.freeze_one()
+        return total
 
 
 class Crew:
@@ -166,7 +208,7 @@ class Crew:
         """Stop one for longer than a call can last, and wake it."""
         process = self.processes[self.random.randrange(3)]
         process.send_signal(signal.SIGSTOP)
-        time.sleep(DEADLINE + SLACK + 0.3)
+        time.sleep(FROZEN)
         process.send_signal(signal.SIGCONT)
 
     def wait(self, timeout: float) -> list[int | None]:
@@ -201,18 +243,16 @@ def run(
     app.close()
     dedupe = Dedupe(header=HEADER) if window else None
     faults = SeededFaults(seed, FAULTS)
+    plan = Plan.draw(randomness, kills, freezes, 0.4, 1.2)
     with MockRefold(rate_limit=None, faults=faults, latency=LATENCY, dedupe=dedupe) as server:
         options = {
-            "events": events, "path": str(path), "url": server.url, "window": window,
+            "begin": time.time() + 1.0, "span": plan.span, "events": events,
+            "path": str(path), "url": server.url, "window": window,
             "api_key": server.api_key, "account": server.linked_account_id,
         }  # fmt: skip
         crew = Crew(options, randomness)
         try:
-            what = ["kill"] * kills + ["freeze"] * freezes
-            randomness.shuffle(what)
-            for each in what:
-                time.sleep(randomness.uniform(0.4, 1.2))
-                crew.kill_one() if each == "kill" else crew.freeze_one()
+            caught = plan.carry_out(crew, lambda: under_way(path))
             codes = crew.wait(timeout)
         finally:
             crew.end()
@@ -220,10 +260,22 @@ def run(
         fired = Counter(entry.payload["id"] for entry in server.ledger.fired)
         met = server.ledger.faults()
         hidden = sum(met[fault.name] for fault in FAULTS if fault.hides_truth)
-    return count(path, fired, events, hidden, kills, freezes)
+    return count(path, fired, events, hidden, kills, freezes, caught)
 
 
-def count(path: Path, fired: Counter[int], events: int, hidden: int, kills: int, freezes: int) -> Counts:
+def under_way(path: Path) -> int:
+    """Return how many events are being sent."""
+    with closing(sqlite3.connect(path, timeout=30)) as own:
+        try:
+            found: int = own.execute(
+                "SELECT count(*) FROM refold_outbox WHERE state IN ('sending', 'resending')"
+            ).fetchone()[0]
+        except sqlite3.OperationalError:  # no process has made the table yet
+            return 0
+        return found
+
+
+def count(path: Path, fired: Counter[int], events: int, hidden: int, kills: int, freezes: int, caught: int) -> Counts:
     with sqlite3.connect(path) as app:
         rows = {
             int(key.removeprefix("order-")): (state, due)
@@ -246,6 +298,7 @@ def count(path: Path, fired: Counter[int], events: int, hidden: int, kills: int,
         stuck=len(set(rows) - held - says_fired - {n for n, (state, _) in rows.items() if state == "rejected"}),
         kills=kills,
         freezes=freezes,
+        under_way=caught,
     )
 
 
@@ -266,7 +319,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             counts = run(given.events, given.kills, given.freezes, given.seed, Path(folder), window=window)
         print("with a declared window:" if window else "without a window:", asdict(counts))
-        good = good and counts.is_good and not (window and counts.held)
+        good = good and counts.is_good and counts.under_way >= given.kills and not (window and counts.held)
     print("good" if good else "BROKEN")
     return 0 if good else 1
 

@@ -28,7 +28,19 @@ from refold_async.outbox.procrastinate import Outbox
 from refold_async.testing import Dedupe, MockRefold, SeededFaults
 from tests.contract.servers import postgres_server
 
-from .outbox_kill import CONCURRENCY, FAULTS, HEADER, LATENCY, PACE, Counts, Crew, client_of, is_rolled_back
+from .outbox_kill import (
+    CONCURRENCY,
+    FAULTS,
+    HEADER,
+    LATENCY,
+    PACE,
+    Counts,
+    Crew,
+    Plan,
+    client_of,
+    is_rolled_back,
+    wait_for_turn,
+)
 
 PROCESSES = 3
 
@@ -55,6 +67,7 @@ async def work(options: dict[str, Any], share: int) -> None:
         )  # fmt: skip
         async with await psycopg.AsyncConnection.connect(options["database"]) as orders:
             for number in range(share, options["events"], PROCESSES):
+                await wait_for_turn(options, number)
                 async with orders.transaction() as transaction:
                     cursor = await orders.execute(
                         "INSERT INTO orders VALUES (%s) ON CONFLICT DO NOTHING RETURNING id", (number,)
@@ -64,7 +77,6 @@ async def work(options: dict[str, Any], share: int) -> None:
                     await outbox.put(Trigger("crm", "Placed", {"id": number}), connection=orders, key=f"order-{number}")
                     if is_rolled_back(number):
                         raise psycopg.Rollback(transaction)
-                await asyncio.sleep(0.002)
         while not await is_done(options):
             await outbox.reap()
             await asyncio.sleep(0.2)
@@ -110,18 +122,16 @@ def run(
     asyncio.run(prepare(url))
     dedupe = Dedupe(header=HEADER) if window else None
     faults = SeededFaults(seed, FAULTS)
+    plan = Plan.draw(randomness, kills, freezes, 0.8, 1.6)
     with MockRefold(rate_limit=None, faults=faults, latency=LATENCY, dedupe=dedupe) as server:
         options = {
-            "events": events, "database": url, "url": server.url, "window": window,
+            "begin": time.time() + 1.0, "span": plan.span, "events": events,
+            "database": url, "url": server.url, "window": window,
             "api_key": server.api_key, "account": server.linked_account_id,
         }  # fmt: skip
         crew = Workers(options, randomness)
         try:
-            what = ["kill"] * kills + ["freeze"] * freezes
-            randomness.shuffle(what)
-            for each in what:
-                time.sleep(randomness.uniform(0.8, 1.6))
-                crew.kill_one() if each == "kill" else crew.freeze_one()
+            caught = plan.carry_out(crew, lambda: under_way(url))
             codes = crew.wait(timeout)
         finally:
             crew.end()
@@ -137,11 +147,25 @@ def run(
         disagree = own.execute(_AGREE.encode()).fetchone()
     assert codes == [0, 0, 0], f"the processes ended with {codes}"
     assert disagree is not None
-    return count(rows, orders, fired, hidden, kills, freezes), disagree[0]
+    return count(rows, orders, fired, hidden, kills, freezes, caught), disagree[0]
+
+
+def under_way(url: str) -> int:
+    """Return how many events are being sent."""
+    with psycopg.connect(url) as own:
+        found = own.execute("SELECT count(*) FROM refold_outbox WHERE state IN ('sending', 'resending')").fetchone()
+        assert found is not None
+        return int(found[0])
 
 
 def count(
-    rows: dict[int, tuple[str, Any]], orders: set[int], fired: Counter[int], hidden: int, kills: int, freezes: int
+    rows: dict[int, tuple[str, Any]],
+    orders: set[int],
+    fired: Counter[int],
+    hidden: int,
+    kills: int,
+    freezes: int,
+    caught: int,
 ) -> Counts:
     held = {number for number, (state, due) in rows.items() if state == "ambiguous" and due is None}
     accepted = {number for number, (state, _) in rows.items() if state == "accepted"}
@@ -158,6 +182,7 @@ def count(
         stuck=len(set(rows) - held - accepted - rejected),
         kills=kills,
         freezes=freezes,
+        under_way=caught,
     )
 
 
@@ -182,7 +207,8 @@ def main() -> int:
             counts, disagree = run(server.url, given.events, given.kills, given.freezes, given.seed, window=window)
             words = "with a declared window:" if window else "without a window:"
             print(words, asdict(counts), "jobs that disagree:", disagree)
-            good = good and counts.is_good and not disagree and not (window and counts.held)
+            good = good and counts.is_good and counts.under_way >= given.kills
+            good = good and not disagree and not (window and counts.held)
     print("good" if good else "BROKEN")
     return 0 if good else 1
 
