@@ -46,7 +46,7 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
         ("_core/settings.py", "_core/assemble.py", "_core/credentials.py"),
         (
             "tests/client/test_config.py", "tests/client/test_bad_settings.py", "tests/client/test_settings_table.py",
-            "tests/client/test_rate_limit_setting.py", "tests/client/test_secrets.py",
+            "tests/client/test_rate_limit_setting.py", "tests/client/test_secrets.py", "tests/client/test_attempts.py",
             "tests/client/test_secrets_of_settings.py", "tests/client/test_code_of_the_user.py",
             "tests/client/test_verdicts.py", "tests/client/test_retries.py",
         ),
@@ -65,7 +65,10 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
         "tests/resources/test_executions.py", "tests/unit/core",
     ),
     "_core/gate.py": ("tests/client/test_circuit_breaker.py",),
-    "transports/*.py": ("tests/client/test_transports.py", "tests/client/test_session.py"),
+    "transports/*.py": (
+        "tests/client/test_transports.py", "tests/client/test_session.py", "tests/client/test_both_roads.py",
+        "tests/contract/test_compatibility.py",
+    ),
     "_batch/*.py": (
         "tests/batch/test_many.py", "tests/batch/test_stream.py", "tests/batch/test_ordering.py",
         "tests/batch/test_sources.py", "tests/batch/test_cancelled.py", "tests/batch/test_throttled.py",
