@@ -35,7 +35,8 @@ nitpick_ignore_regex = [
     ("py:obj", "(?s).*"),  # single backticks in docstrings: a link where there is something to link to
     ("py:.*", r"httpx\..*"),  # httpx has no inventory of all its names: _inventories/make.py lists the usual ones
     ("py:.*", r"(ssl|typer|redis|psycopg|procrastinate|pgqueuer|opentelemetry|httpcore|_typeshed)\..*"),
-    ("py:class", r"(?!refold_async)\w+\..*\b_\w+\..*|asyncio\.events\..*"),  # where another project's class really lives
+    ("py:class", r"(?!refold_async)\w+\..*\b_\w+\..*"),  # where another project's class really lives
+    ("py:class", r"asyncio\.events\..*"),
     ("py:class", r"(collections\.abc\.)?Callable\[.*"),  # a list of arguments, which Sphinx takes for a name
     ("py:class", r"[A-Z]\w+|datetime"),  # names that only the type checker imports: aliases, shown as they are written
 ]
