@@ -42,8 +42,8 @@ def _start_tasks_eagerly() -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return how many workers `-n auto` starts: one more than there are cores, as many tests wait for a process."""
-    return min((os.cpu_count() or 1) + 1, 4)
+    """Return how many workers `-n auto` starts: more than there are cores, as many tests wait for a process."""
+    return min(2 * (os.cpu_count() or 1), 4)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
@@ -15,6 +16,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from refold_async import RefoldClient, Trigger
 from refold_async.outbox import SQLiteOutbox
+
+if TYPE_CHECKING:
+    from refold_async.outbox.procrastinate import Outbox
 
 
 class Base(DeclarativeBase):
@@ -28,6 +32,8 @@ class Order(Base):
     item: Mapped[str]
 
 
+outbox: "SQLiteOutbox | Outbox"
+
 if url := os.environ.get("DATABASE_URL"):  # PostgreSQL: many hosts may run this app, and each sends
     import procrastinate
 
@@ -35,14 +41,14 @@ if url := os.environ.get("DATABASE_URL"):  # PostgreSQL: many hosts may run this
 
     engine = create_async_engine(url.replace("postgresql:", "postgresql+psycopg:", 1))
     jobs = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=url))
-    outbox = Outbox(jobs, client=RefoldClient)
+    outbox = queue = Outbox(jobs, client=RefoldClient)
 
     @asynccontextmanager
     async def sending() -> AsyncIterator[None]:
         async with jobs.open_async():
             if not await jobs.check_connection_async():
                 await jobs.schema_manager.apply_schema_async()
-            await outbox.create_schema()
+            await queue.create_schema()
             # Or leave this out, and run workers of their own: procrastinate --app=outbox_app.jobs worker
             running = jobs.run_worker_async(concurrency=20, install_signal_handlers=False, shutdown_graceful_timeout=5)
             worker = asyncio.create_task(running)
@@ -52,16 +58,16 @@ if url := os.environ.get("DATABASE_URL"):  # PostgreSQL: many hosts may run this
                 worker.cancel()
                 with suppress(asyncio.CancelledError):
                     await worker
-                await outbox.aclose()
+                await queue.aclose()
 
 else:  # SQLite: the processes of one host may run this app, and one of them sends
     path = os.environ.get("ORDERS_DB", "orders.db")
     engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
-    outbox = SQLiteOutbox(path, shared=True)
+    outbox = file = SQLiteOutbox(path, shared=True)
 
     @asynccontextmanager
     async def sending() -> AsyncIterator[None]:
-        async with RefoldClient() as client, outbox, outbox.relay(client):
+        async with RefoldClient() as client, file, file.relay(client):
             yield
 
 
