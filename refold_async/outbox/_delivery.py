@@ -331,10 +331,13 @@ async def _never_begun(claim: _Claim, failure: RefoldError) -> RefoldError:
         return failure
     if isinstance(failure, InvalidTriggerError):
         if row.state is State.QUEUED:
-            await complete(lambda: _move(claim, row, Event.REFUSE, dump_error(failure), 0.0))
-            return failure
-        await claim.store.move(row, hold(row))
-        return _held(row, failure)
+            kept = await complete(lambda: _move(claim, row, Event.REFUSE, dump_error(failure), 0.0))
+            ending: RefoldError = failure
+        else:
+            kept, ending = await claim.store.move(row, hold(row)), _held(row, failure)
+        return (
+            ending if kept is not None else _ClaimRefusedError("another sender was faster: its row says what is true")
+        )
     # A key that is wrong, as its own callable says, or a service that cannot be reached.
     delay = max(failure.retry_after or 0.0, pace.backoff(row.attempt))
     if not isinstance(failure, _NOT_OF_THE_EVENT):

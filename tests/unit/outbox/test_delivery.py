@@ -269,6 +269,19 @@ async def test_a_trigger_that_can_never_be_sent_is_rejected_without_an_attempt()
     assert (bench.row.state, bench.row.attempt) == (State.REJECTED, 0)
 
 
+async def test_a_trigger_refused_here_while_another_process_sent_it_ends_as_its_row_says() -> None:
+    bench = Bench()
+
+    async def refuse_after_another_has_sent() -> None:
+        bench.client.before = None
+        await bench.deliver()  # by a process with other settings
+        raise InvalidTriggerError("no account")
+
+    bench.client.before = refuse_after_another_has_sent
+    assert (await bench.deliver()).status_code == 200
+    assert bench.row.state is State.ACCEPTED
+
+
 async def test_a_process_that_stood_still_while_its_claim_was_written_sends_nothing() -> None:
     bench = Bench()
 
