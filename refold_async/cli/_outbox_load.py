@@ -122,18 +122,35 @@ class ImportCommand:
                         stop(
                             f"{file}, line {line}: it is another row than the one that was sent; was the file changed?"
                         )
-                    if state.is_final:
-                        counts.left_out += 1
-                    elif state is State.QUEUED:
-                        await outbox.put(trigger, key=key)
-                        counts.queued += 1
-                    else:
-                        sent = table.sent.get(line)
-                        await outbox.adopt(trigger, key=key, sent=sent if isinstance(sent, Sent) else None)
-                        counts.held += 1
+                    sent = table.sent.get(line)
+                    known = sent if isinstance(sent, Sent) else None
+                    if not await _take_over(outbox, key, trigger, state, known, counts):
+                        stop(
+                            f"{file}, line {line}: the batch has fired it, or may have, and this outbox is to send it "
+                            f"too, as {key!r}: was the file loaded besides? It would fire twice: import into another "
+                            "outbox"
+                        )
 
         use(self.place.into, work, as_json=self.place.as_json, is_new=True, queue=self.place.queue)
         _finish(counts, as_json=self.place.as_json)
+
+
+async def _take_over(
+    outbox: AnyOutbox, key: str, trigger: Trigger, state: State, sent: Sent | None, counts: Counts
+) -> bool:
+    """Put a row that was not sent, hold one that may have fired. False if the outbox would fire it once more."""
+    if state is State.QUEUED:
+        await outbox.put(trigger, key=key)
+        counts.queued += 1
+        return True
+    if not state.is_final:
+        await outbox.adopt(trigger, key=key, sent=sent)
+    row = await outbox.load(key)
+    if row is not None and row.is_held:
+        counts.held += 1
+    else:
+        counts.left_out += 1
+    return row is None or row.state is not State.QUEUED or row.attempt > 0 or not state.may_have_fired
 
 
 def load(use: Use) -> Callable[..., None]:

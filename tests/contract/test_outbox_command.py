@@ -24,7 +24,7 @@ from refold_async.cli._outbox_place import is_postgres
 from refold_async.outbox.postgres import PostgresStore
 from tests.fakes.outbox import ScriptedClient
 
-from .servers import Server, free_port
+from .servers import Server, emptied, free_port
 
 TABLES = "refold_outbox, refold_outbox_meta"
 
@@ -36,10 +36,7 @@ def _nothing_is_left() -> None:
 
 @pytest.fixture
 def url(postgres: Server) -> str:
-    with psycopg.connect(postgres.url, autocommit=True) as own:
-        own.execute("DROP SCHEMA public CASCADE")
-        own.execute("CREATE SCHEMA public")
-    return postgres.url
+    return emptied(postgres)
 
 
 @pytest.fixture

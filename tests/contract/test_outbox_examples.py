@@ -17,7 +17,7 @@ from refold_async.outbox.postgres import PostgresStore
 from refold_async.testing import MockRefold
 from tests.docs.apps import orders_survive_a_kill
 
-from .servers import Server
+from .servers import Server, emptied
 
 for _name in ("procrastinate", "sqlalchemy", "asyncpg"):
     pytest.importorskip(_name)
@@ -32,10 +32,7 @@ def _nothing_is_left() -> None:
 
 @pytest.fixture
 def url(postgres: Server) -> str:
-    with psycopg.connect(postgres.url, autocommit=True) as own:
-        own.execute("DROP SCHEMA public CASCADE")
-        own.execute("CREATE SCHEMA public")
-    return postgres.url
+    return emptied(postgres)
 
 
 def test_an_event_put_by_the_example_is_sent_by_procrastinates_own_worker(url: str, tmp_path: Path) -> None:

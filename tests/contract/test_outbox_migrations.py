@@ -20,7 +20,7 @@ from refold_async.outbox.postgres import PostgresStore, schema_sql
 from tests.fakes.outbox import ScriptedClient
 from tests.unit.outbox.test_migrations import STEPS, accept
 
-from .servers import Server
+from .servers import Server, emptied
 from .stacks import STACKS
 
 pytestmark = pytest.mark.asyncio
@@ -36,9 +36,7 @@ def _nothing_is_left() -> None:
 @pytest.fixture
 def url(postgres: Server) -> str:
     """Tables of the version that is published, with an event."""
-    with psycopg.connect(postgres.url, autocommit=True) as own:
-        own.execute("DROP SCHEMA public CASCADE")
-        own.execute("CREATE SCHEMA public")
+    with psycopg.connect(emptied(postgres), autocommit=True) as own:
         own.execute("CREATE TABLE orders (id integer PRIMARY KEY)")
 
     async def put() -> None:

@@ -26,7 +26,7 @@ from refold_async.outbox import SQLiteOutbox
 from refold_async.outbox.postgres import PostgresStore
 from refold_async.testing import Fault, MockRefold
 
-from .servers import Server
+from .servers import Server, emptied
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 
@@ -252,10 +252,7 @@ def taskiq(server: MockRefold, folder: Path, redis: Server) -> Engine:
 
 
 def pgqueuer(server: MockRefold, folder: Path, postgres: Server) -> Engine:
-    with psycopg.connect(postgres.url, autocommit=True) as own:
-        own.execute("DROP SCHEMA public CASCADE")
-        own.execute("CREATE SCHEMA public")
-    path, env = configured("pgqueuer", PGQUEUER, server, folder, DATABASE_URL=postgres.url)
+    path, env = configured("pgqueuer", PGQUEUER, server, folder, DATABASE_URL=emptied(postgres))
     run = ["-c", "from configured import *; asyncio.run(run())"]
     engine = Engine(path, env, [run], lambda: PostgresStore(postgres.url))
     engine.python("from configured import install; install()")
