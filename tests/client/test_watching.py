@@ -17,6 +17,7 @@ from refold_async.hooks import (
     RetryScheduled,
 )
 from refold_async.testing import Fault, MockRefold
+from tests.fakes.clock import slept_limiter
 from tests.support import QUICK, ending
 
 pytestmark = pytest.mark.asyncio
@@ -26,7 +27,7 @@ async def test_the_story_of_a_call_that_was_throttled(server: MockRefold, caplog
     told: list[HookEvent] = []
     caplog.set_level(logging.DEBUG, logger="refold_async")
     server.next(Fault.throttle("0"), None)
-    async with server.client(retry=QUICK, rate_limit=RateLimit(50, 5), hooks=[told.append]) as client:
+    async with server.client(retry=QUICK, rate_limit=slept_limiter(RateLimit(50, 5)), hooks=[told.append]) as client:
         receipt = await client.trigger("pipedrive", "Deal Created", {"x": "private"})
     assert [type(event) for event in told] == [
         AttemptStarted, RateLimitPaused, AttemptFinished, RetryScheduled,
@@ -67,7 +68,7 @@ async def test_giving_up_is_a_warning(server: MockRefold, caplog: pytest.LogCapt
 
 async def test_a_wait_for_the_limiter_is_told(server: MockRefold) -> None:
     told: list[HookEvent] = []
-    async with server.client(rate_limit=RateLimit(50, 1), hooks=[told.append]) as client:
+    async with server.client(rate_limit=slept_limiter(RateLimit(50, 1)), hooks=[told.append]) as client:
         for _ in range(2):
             await client.trigger("pipedrive", "Deal Created")
     [waited] = [event for event in told if isinstance(event, RateLimitWaited)]

@@ -26,10 +26,10 @@ from opentelemetry.trace import SpanKind, StatusCode
 from benchmarks import otel_cost
 from refold_async import Delivery, InvalidTriggerError, RateLimit, RefoldClient, RefoldError, Trigger
 from refold_async.hooks import AttemptFinished, AttemptStarted, CallFinished, HookEvent, RateLimitWaited, RetryScheduled
-from refold_async.limiters import MemoryRateLimiter
 from refold_async.otel import OpenTelemetry, inject_context
 from refold_async.testing import Fault, MockRefold
 
+from ..fakes.clock import slept_limiter
 from ..support import QUICK
 
 pytestmark = pytest.mark.anyio
@@ -139,14 +139,7 @@ async def test_a_throttled_call_has_two_attempts_a_retry_and_a_pause(server: Moc
 
 
 async def test_a_wait_for_the_rate_limit_is_measured(server: MockRefold, telemetry: Telemetry) -> None:
-    now = 0.0
-
-    async def sleep(seconds: float) -> None:
-        nonlocal now
-        now += seconds
-
-    limiter = MemoryRateLimiter(RateLimit(50, 1), clock=lambda: now, sleep=sleep)
-    async with server.client(rate_limit=limiter, hooks=[telemetry.hook]) as client:
+    async with server.client(rate_limit=slept_limiter(RateLimit(50, 1)), hooks=[telemetry.hook]) as client:
         for _ in range(3):
             await client.trigger("pipedrive", "Deal Created")
     assert telemetry.points("refold.client.rate_limit.wait.duration") == [({"refold.slug": "pipedrive"}, 2)]

@@ -15,6 +15,9 @@ import anyio
 import trio
 import trio.testing
 
+from refold_async import RateLimit
+from refold_async.limiters import MemoryRateLimiter
+
 
 class _Jumping(selectors.DefaultSelector):
     """Never waits: where nothing happens before a timer is due, the clock jumps to it."""
@@ -124,6 +127,26 @@ class StoppedLoop(asyncio.SelectorEventLoop):
         self._looking.stands_still = True
         if threading.get_ident() != self._thread:
             assert self._looking.standing.wait(10), "the loop never waited for its sockets"
+
+
+class SleptTime:
+    """A clock that moves only by what somebody sleeps, which takes no time. So a wait is one on a busy machine too."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        """Move the clock."""
+        self.now += seconds
+
+
+def slept_limiter(limit: RateLimit) -> MemoryRateLimiter:
+    """Return a limiter on such a clock of its own."""
+    time = SleptTime()
+    return MemoryRateLimiter(limit, clock=time, sleep=time.sleep)
 
 
 class VirtualTime:
