@@ -82,6 +82,11 @@ ADOPT: Final = f"""INSERT INTO refold_outbox
     ON CONFLICT (key) DO NOTHING RETURNING key"""  # noqa: S608
 """In the order key, trigger, digest, ordering key, and what is known of the attempts: key, place, first time."""
 
+NOW: Final = f"SELECT {_NOW}"
+
+COPY: Final = """COPY refold_outbox (key, "trigger", digest, ordering_key, state, attempt, due, created, updated)
+    FROM STDIN"""
+
 LOAD_TABLE: Final = """CREATE TEMP TABLE refold_outbox_load (
     n integer NOT NULL, key text NOT NULL, "trigger" text NOT NULL, digest text NOT NULL, ordering_key text
     ) ON COMMIT DROP"""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import anyio.to_thread
 
@@ -16,7 +19,10 @@ from .._wire.loops import on_asyncio
 
 T = TypeVar("T")
 
-_Job = Callable[[], None] | None
+_Tell = Callable[[], object]
+
+_Job = Callable[[], _Tell | None] | None
+"""Does a job, and returns what tells its caller; or None, where nobody waits. None in its place ends the thread."""
 
 
 class JobThread:
@@ -29,9 +35,16 @@ class JobThread:
     def __init__(self, name: str) -> None:
         self._name = name
         self._jobs: SimpleQueue[_Job] = SimpleQueue()
+        self._unfinished: deque[None] = deque()
+        """One entry for each job that has not ended. Adding and removing are atomic."""
         self._thread: threading.Thread | None = None
         self._pid = 0
         self._lock = threading.Lock()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no job runs or waits."""
+        return not self._unfinished or self._pid != os.getpid()
 
     async def run(self, job: Callable[[], T]) -> T:
         """Run a job, and return what it returns."""
@@ -46,14 +59,11 @@ class JobThread:
                     else:
                         future.set_exception(error)
 
-            def step() -> None:
+            def step() -> _Tell | None:
                 if future.cancelled():
-                    return
+                    return None
                 result, error = _outcome(job)
-                try:
-                    loop.call_soon_threadsafe(tell, result, error)
-                except RuntimeError:  # the loop was closed meanwhile: nobody waits any more
-                    return
+                return partial(loop.call_soon_threadsafe, tell, result, error)
 
             self._put(step)
             return await future
@@ -61,17 +71,16 @@ class JobThread:
 
     def run_sync(self, job: Callable[[], T]) -> T:
         """Run a job, and wait for it in this very thread."""
-        future: Future[T] = Future()
+        future: Future[Any] = Future()
 
-        def step() -> None:
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(job())
-                except BaseException as error:  # noqa: BLE001 - it is raised where somebody waits for it
-                    future.set_exception(error)
+        def step() -> _Tell | None:
+            if not future.set_running_or_notify_cancel():
+                return None
+            result, error = _outcome(job)
+            return partial(future.set_result, result) if error is None else partial(future.set_exception, error)
 
         self._put(step)
-        return future.result()
+        return cast("T", future.result())
 
     def stop(self) -> None:
         """End the thread after the jobs it has."""
@@ -84,10 +93,12 @@ class JobThread:
         if self._thread is None or self._pid != os.getpid():
             with self._lock:
                 if self._thread is None or self._pid != os.getpid():
-                    self._jobs, self._pid = SimpleQueue(), os.getpid()
-                    thread = threading.Thread(target=_work, args=(self._jobs,), name=self._name, daemon=True)
+                    self._jobs, self._unfinished, self._pid = SimpleQueue(), deque(), os.getpid()
+                    work = (self._jobs, self._unfinished)
+                    thread = threading.Thread(target=_work, args=work, name=self._name, daemon=True)
                     thread.start()
                     self._thread = thread
+        self._unfinished.append(None)
         self._jobs.put(step)
 
 
@@ -98,7 +109,11 @@ def _outcome(job: Callable[[], T]) -> tuple[T | None, BaseException | None]:
         return None, error
 
 
-def _work(jobs: SimpleQueue[_Job]) -> None:
+def _work(jobs: SimpleQueue[_Job], unfinished: deque[None]) -> None:
     while (job := jobs.get()) is not None:
-        job()
-        del job
+        tell = job()
+        unfinished.popleft()  # before its caller goes on, and asks whether the thread is idle
+        if tell is not None:
+            with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
+                tell()
+        del job, tell

@@ -12,7 +12,7 @@ from .._types.values import Receipt, Trigger
 from ..policies.fence import Sent, State
 from . import _pg_schema as sql
 from . import _settle
-from ._chunks import put_in_chunks
+from ._chunks import Overlap, put_in_chunks
 from ._delivery import DeliveryClient, Pace
 from ._join import Execute
 from ._outbox import make_key
@@ -35,6 +35,7 @@ _LONGEST_ORDERING_KEY: Final = 500
 """Characters, so that the index takes it."""
 
 _SERIALIZATION_FAILURE: Final = "40001"
+_UNIQUE_VIOLATION: Final = "23505"
 
 
 class PostgresStore:
@@ -112,7 +113,9 @@ class PostgresStore:
     async def put_many(
         self, triggers: Iterable[Trigger | tuple[str, Trigger]] | AsyncIterable[Trigger | tuple[str, Trigger]]
     ) -> int:
-        """Keep many events by COPY, in transactions of five thousand; each is durable once it is followed by so many.
+        """Keep many events by COPY, in transactions of five thousand; one is written while the next is made.
+
+        An event is durable once ten thousand have followed it, and at the latest when this returns.
 
         Killed in the middle and repeated with the same keys, no event is there twice.
 
@@ -120,9 +123,12 @@ class PostgresStore:
         :returns: how many items there were, those that had been put before included.
         :raises InvalidTriggerError: as `put` does; the chunks before that stay.
         """
-        return await put_in_chunks(
-            triggers, _CHUNK, _values, lambda chunk: self._run_on(lambda own: self._copy(own, chunk))
-        )
+
+        async def put(chunk: list[tuple[Any, ...]]) -> None:
+            await self._run_on(lambda own: self._copy(own, chunk))
+
+        async with Overlap(put) as overlap:
+            return await put_in_chunks(triggers, _CHUNK, _values, overlap.put)
 
     async def adopt(self, trigger: Trigger, *, key: str, sent: Sent | None = None) -> str:
         """Keep an event that may have fired already, and hold it until somebody says whether it did.
@@ -155,18 +161,30 @@ class PostgresStore:
         await self._was_put(execute, [key], values[4])
 
     async def _copy(self, own: Any, chunk: Sequence[tuple[Any, ...]]) -> None:
+        """Put a chunk straight into the table; or, if one of its keys is there already, by way of another table."""
         async with own.transaction():
             execute = on_psycopg(own)
-            await execute(sql.LOAD_TABLE, ())
-            async with own.cursor() as cursor, cursor.copy(sql.LOAD_COPY) as copy:
-                for number, values in enumerate(chunk):
-                    await copy.write_row((number, *values))
-            inserted = [row[0] for row in await execute(sql.LOAD_INSERT, ())]
-            if len(inserted) < len(chunk):
-                conflict = await execute(sql.LOAD_CONFLICT, ())
-                if conflict:
-                    check_same(conflict[0][0], "", "another")
-            await self._was_put(execute, inserted, 0.0)
+            keys = [values[0] for values in chunk]
+            try:
+                async with own.transaction():
+                    (now,) = (await execute(sql.NOW, ()))[0]
+                    await _copy_rows(own, sql.COPY, [(*values, "queued", 0, now, now, now) for values in chunk])
+            except Exception as error:
+                if sqlstate(error) != _UNIQUE_VIOLATION:
+                    raise
+                keys = await self._copy_new(own, chunk)
+            await self._was_put(execute, keys, 0.0)
+
+    async def _copy_new(self, own: Any, chunk: Sequence[tuple[Any, ...]]) -> list[str]:
+        """Put those of a chunk that are not there yet, and return their keys."""
+        execute = on_psycopg(own)
+        await execute(sql.LOAD_TABLE, ())
+        await _copy_rows(own, sql.LOAD_COPY, [(number, *values) for number, values in enumerate(chunk)])
+        inserted = [row[0] for row in await execute(sql.LOAD_INSERT, ())]
+        conflict = await execute(sql.LOAD_CONFLICT, ())
+        if conflict:
+            check_same(conflict[0][0], "", "another")
+        return inserted
 
     async def _was_put(self, execute: Execute, keys: list[str], delay: float) -> None:
         """Do what goes with putting new events, in their transaction: an engine makes its jobs here."""
@@ -324,6 +342,12 @@ class PostgresStore:
 
     async def _execute(self, statement: str, values: Sequence[Any]) -> list[Any]:
         return await self._run_on(lambda own: on_psycopg(own)(statement, values))
+
+
+async def _copy_rows(own: Any, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    async with own.cursor() as cursor, cursor.copy(statement) as copy:
+        for row in rows:
+            await copy.write_row(row)
 
 
 def _row(values: Sequence[Any]) -> Row:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import AsyncIterator
 from typing import Any
@@ -371,6 +372,31 @@ async def test_put_many_refuses_a_key_of_another_trigger_and_keeps_nothing_of_it
     assert (await store.stats()).queued == 0
     assert await store.put_many([]) == 0
     assert await store.put_many([TRIGGER, TRIGGER]) == 2
+
+
+async def test_put_many_takes_what_a_payload_and_a_key_may_hold_on_both_ways_into_the_table(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("refold_async.outbox.postgres._CHUNK", 7)
+    texts = ["\\.", "\\N", "\\", "é\u2028", "tab\tnew\nreturn\r", "NULL", '"', "'", ",", "\x7f", "\U0001f600"]
+    items = [(f"key {n} \\N {text.strip()}", Trigger("crm", text, {text: text}, ordering_key=text or None))
+             for n, text in enumerate(texts) if text.isprintable()]  # fmt: skip
+    items += [
+        (f"plain {n}", Trigger("crm", "Placed", {text: [text, n]}, ordering_key=text)) for n, text in enumerate(texts)
+    ]
+    assert await store.put_many(items[3:5]) == 2
+    assert await store.put_many(items) == len(items), "the first chunk meets keys that are there, the next ones do not"
+    assert await store.put_many(items) == len(items)
+    rows = [row for key, _ in items if (row := await store.load(key)) is not None]
+    for (_, trigger), row in zip(items, rows, strict=True):
+        assert row.ordering_key == trigger.ordering_key
+        kept = json.loads(row.trigger)
+        assert (kept["event"], kept["payload"]) == (trigger.event, trigger.payload)
+        assert (row.state, row.attempt) == (State.QUEUED, 0)
+        assert row.due is not None
+        assert abs(row.due - row.now) < 60
+    after = [row.seq for row in rows[5:]]
+    assert after == sorted(after)
 
 
 @pytest.mark.parametrize("order", ["x" * 501, "nul\0", "half \ud800"])

@@ -38,6 +38,8 @@ CONCURRENCY = 10
 class SameThread:
     """Runs the jobs of an outbox where they are asked for, because a clock that jumps waits for no other thread."""
 
+    is_idle = True
+
     async def run(self, job: Callable[[], T]) -> T:
         return job()
 
