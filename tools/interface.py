@@ -117,7 +117,7 @@ def command_lines() -> Iterator[str]:
     """Yield the lines of every command, its arguments and options."""
     import typer.main
 
-    from refold_async.cli._app import app
+    from refold_async.cli.app import app
 
     command = typer.main.get_command(app)
     commands = getattr(command, "commands", {"": command})

@@ -15,7 +15,7 @@ def command_page() -> str:
     """Return the page that lists every command, its arguments and its options."""
     import typer.main
 
-    from refold_async.cli._app import app
+    from refold_async.cli.app import app
 
     text = f"{TITLE}\n{'=' * len(TITLE)}\n\n"
     text += "The same as ``refold-async COMMAND --help``. How to use them is on the page :doc:`/command-line`.\n\n"

@@ -12,11 +12,11 @@ def main() -> None:
         import typer  # noqa: F401
     except ImportError:
         sys.exit("refold-async's command line needs typer and rich: pip install 'refold-async[cli]'")
-    from ._discretion import hide_passwords
+    from .console.passwords import hide_passwords
 
     hide_passwords()
-    from ._app import app
-    from ._streams import forgiving_streams
+    from .app import app
+    from .console.streams import forgiving_streams
 
     with forgiving_streams():
         app(prog_name="refold-async")

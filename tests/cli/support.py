@@ -13,9 +13,9 @@ from attrs import frozen
 from typer.testing import CliRunner
 
 from refold_async import AcceptedOutcome, Delivery, FailedOutcome, Receipt, Sending, ServerError, Trigger
-from refold_async.cli._app import app
-from refold_async.cli._journal import Journal
-from refold_async.cli._records import Origin, digest_of
+from refold_async.cli.app import app
+from refold_async.cli.batch.journal import Journal
+from refold_async.cli.reading.records import Origin, digest_of
 from refold_async.testing import Entry, Fault, MockRefold
 
 PROGRAM = [sys.executable, "-c", "from refold_async.cli import main; main()"]

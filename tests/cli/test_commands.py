@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from refold_async import __version__
 from refold_async.cli import main
-from refold_async.cli._app import app
+from refold_async.cli.app import app
 from refold_async.testing import Fault, MockRefold
 
 runner = CliRunner()

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from refold_async import __version__
-from refold_async.cli._app import app
+from refold_async.cli.app import app
 from refold_async.testing import Fault, MockRefold
 from tests.cli.support import batch, environment, row, write_rows
 

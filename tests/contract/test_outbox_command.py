@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from refold_async import BadRequestError, Delivery, HeldError, Receipt, RefoldError, ServerError, Trigger
-from refold_async.cli._app import app
-from refold_async.cli._discretion import masked
-from refold_async.cli._outbox_place import is_postgres
+from refold_async.cli.app import app
+from refold_async.cli.console.passwords import masked
+from refold_async.cli.outbox.place import is_postgres
 from refold_async.outbox.postgres import PostgresStore
 from tests.fakes.outbox import ScriptedClient
 

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from refold_async import ConfigurationError, OutboxFileError, Trigger
-from refold_async.cli._app import app
+from refold_async.cli.app import app
 from refold_async.outbox import State
 from refold_async.outbox import _pg_schema as sql
 from refold_async.outbox.postgres import PostgresStore, schema_sql

@@ -1,6 +1,6 @@
 """The files of this folder: how each is written, what it may fire, and how the batch command ends.
 
-`python -m tests.files.cases` writes them anew. `tests/cli/test_files.py` walks them.
+`python -m tests.files.cases` writes them anew. `tests/cli/reading/test_files.py` walks them.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ import pytest
 from typer.testing import CliRunner
 
 from refold_async import Delivery
-from refold_async.cli._app import app
-from refold_async.cli._demo import Summary
+from refold_async.cli.app import app
+from refold_async.cli.demo import Summary
 from refold_async.testing import Dedupe, Fault, Latency, Ledger, MockRefold, SeededFaults
 
 from .api import Api

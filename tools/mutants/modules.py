@@ -105,10 +105,10 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
             "tests/client/test_values.py", "tests/client/test_messages.py"),
     ),
     **dict.fromkeys(
-        ("cli/_recovery.py", "cli/_table.py", "cli/_journal.py"),
+        ("cli/batch/recovery.py", "cli/batch/table.py", "cli/batch/journal.py"),
         (
-            "tests/cli/test_journal_table.py", "tests/cli/test_journal_file.py", "tests/cli/test_journal.py",
-            "tests/cli/test_journal_window.py",
+            "tests/cli/batch/test_journal_table.py", "tests/cli/batch/test_journal_file.py",
+            "tests/cli/batch/test_journal.py", "tests/cli/batch/test_journal_window.py",
         ),
     ),
 }  # fmt: skip

@@ -12,7 +12,7 @@ import pytest
 
 from refold_async import RefoldClient, Trigger
 from refold_async.outbox import EventHeld, RelayPaused, RelayResumed, SQLiteOutbox
-from tests.cli.test_outage import BEGINS, HOUR, PAGES, REFUSED, SILENCE, Service
+from tests.cli.batch.test_outage import BEGINS, HOUR, PAGES, REFUSED, SILENCE, Service
 from tests.fakes.clock import run
 
 T = TypeVar("T")

@@ -30,7 +30,7 @@ from refold_async.outbox import _jobs as sql
 from refold_async.outbox._gate import Gate
 from refold_async.outbox._pause import Pause, PauseState
 from refold_async.outbox.procrastinate import Outbox
-from tests.cli.test_outage import BEGINS, HOUR, PAGES, REFUSED, SILENCE
+from tests.cli.batch.test_outage import BEGINS, HOUR, PAGES, REFUSED, SILENCE
 from tests.fakes.clock import run
 from tests.fakes.outbox import MemoryStore, ScriptedClient
 

@@ -1,0 +1,1 @@
+"""What all commands share: options, exit codes, words, signals and standard streams."""

@@ -1,0 +1,1 @@
+"""Commands that only read from Refold: `executions` and `events`."""

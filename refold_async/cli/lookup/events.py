@@ -1,0 +1,47 @@
+"""`refold-async events`: which events there are."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from ... import EventDefinition, RefoldClient
+from ..console.options import CACert, Verbose
+from .reads import AsJSON, BaseURL, Deadline, read_with, show_table
+
+events = typer.Typer(no_args_is_help=True, help="See which events there are.")
+
+
+@events.callback()
+def _group() -> None:
+    """Keep `list` a command of its own; with one command alone there would be no group."""
+
+
+@events.command(
+    "list",
+    epilog="**Examples**\n\n`refold-async events list`\n\n`refold-async events list --json | jq -r '.[].name'`",
+)
+def list_events(
+    name: Annotated[str | None, typer.Option(help="Only those with this in their name, in any case.")] = None,
+    base_url: BaseURL = None,
+    cacert: CACert = None,
+    deadline: Deadline = 30.0,
+    as_json: AsJSON = False,
+    verbose: Verbose = False,
+) -> None:
+    """List the events that triggers can name, by name. It needs an API key."""
+
+    async def read(client: RefoldClient) -> list[EventDefinition]:
+        return await client.events.list()
+
+    found = read_with(read, as_json=as_json, base_url=base_url, cacert=cacert, deadline=deadline)
+    if name is not None:
+        found = [each for each in found if name.casefold() in each.name.casefold()]
+    found.sort(key=lambda each: each.name)
+    if as_json:
+        typer.echo(json.dumps([each.to_dict() for each in found]))
+    else:
+        rows = [(each.name, each.id, ", ".join(field.key for field in each.fields)) for each in found]
+        show_table(("name", "id", "fields"), rows)

@@ -1,0 +1,97 @@
+"""`refold-async executions`: what became of events."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from ... import Execution, ExecutionDetail, RefoldClient
+from ..console.options import CACert, Verbose
+from .reads import Account, AsJSON, BaseURL, Deadline, read_with, show_table, to_moment
+
+executions = typer.Typer(no_args_is_help=True, help="See what became of events: the executions of workflows.")
+
+
+@executions.command(
+    "list",
+    epilog="**Examples**\n\n`refold-async executions list --status ERRORED --since 2026-07-01`\n\n"
+    "`refold-async executions list --json | jq -r '.[].id'`",
+)
+def list_executions(
+    status: Annotated[str | None, typer.Option(help="Such as COMPLETED, ERRORED or RUNNING.")] = None,
+    slug: Annotated[list[str] | None, typer.Option(help="Of this application; may be given more than once.")] = None,
+    workflow_id: Annotated[str | None, typer.Option(help="Of this workflow.")] = None,
+    source: Annotated[str | None, typer.Option(help="What started it, as Refold spells it, such as Event.")] = None,
+    since: Annotated[str | None, typer.Option(metavar="WHEN", help="Created then or later, in ISO 8601.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="WHEN", help="Created then or earlier.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 20,
+    oldest_first: Annotated[bool, typer.Option("--oldest-first", help="The other way round.")] = False,
+    linked_account_id: Account = None,
+    base_url: BaseURL = None,
+    cacert: CACert = None,
+    deadline: Deadline = 30.0,
+    as_json: AsJSON = False,
+    verbose: Verbose = False,
+) -> None:
+    """List executions of a linked account, the newest first."""
+    first, last = to_moment("--since", since), to_moment("--until", until)
+
+    async def read(client: RefoldClient) -> list[Execution]:
+        listed = client.executions.list(
+            status=status,
+            slug=slug or None,
+            workflow_id=workflow_id,
+            source=source,
+            since=first,
+            until=last,
+            oldest_first=oldest_first,
+            page_size=min(limit, 100),
+        )
+        return await listed.collect(limit)
+
+    found = read_with(
+        read, as_json=as_json, base_url=base_url, cacert=cacert, deadline=deadline, linked_account_id=linked_account_id
+    )
+    if as_json:
+        typer.echo(json.dumps([each.to_dict() for each in found]))
+    else:
+        show_executions(found)
+
+
+@executions.command("get")
+def get_execution(
+    execution_id: Annotated[str, typer.Argument(metavar="ID", help="The execution's id.")],
+    linked_account_id: Account = None,
+    base_url: BaseURL = None,
+    cacert: CACert = None,
+    deadline: Deadline = 30.0,
+    as_json: AsJSON = False,
+    verbose: Verbose = False,
+) -> None:
+    """Show one execution and its nodes."""
+
+    async def read(client: RefoldClient) -> ExecutionDetail:
+        return await client.executions.get(execution_id)
+
+    found = read_with(
+        read, as_json=as_json, base_url=base_url, cacert=cacert, deadline=deadline, linked_account_id=linked_account_id
+    )
+    if as_json:
+        typer.echo(json.dumps(found.to_dict() | {"nodes": [dict(node.raw) for node in found.nodes]}))
+        return
+    show_executions([found])
+    if found.nodes:
+        typer.echo()
+        rows = [(node.id, node.name, node.type, node.status, node.attempts) for node in found.nodes]
+        show_table(("node", "name", "type", "status", "attempts"), rows)
+
+
+def show_executions(found: list[Execution] | list[ExecutionDetail]) -> None:
+    """Print executions for people."""
+    columns = ("id", "status", "workflow", "event", "created (UTC)", "ended (UTC)")
+    rows = [
+        (each.id, each.status, each.workflow_name, each.event, each.created_at, each.completed_at) for each in found
+    ]
+    show_table(columns, rows)

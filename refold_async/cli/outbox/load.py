@@ -1,0 +1,250 @@
+"""`refold-async outbox load` and `import`: rows of a file into an outbox."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from attrs import define, evolve, frozen
+
+from ... import ConfigurationError, Trigger
+from ...outbox import check_trigger
+from ...policies.fence import Sent, State
+from ..batch.open import make_format
+from ..batch.recovery import JournalError, journal_at_rest
+from ..batch.source import Again, BadRow, Source
+from ..batch.table import Table
+from ..console.exits import EXIT_ACCEPTED, EXIT_FAILED, stop
+from ..console.options import Verbose, command_of
+from ..console.words import counted, in_options, sentence
+from ..lookup.reads import AsJSON
+from ..reading.input import Input, InputError
+from ..reading.options import ReadingOptions
+from ..reading.records import Constants, Origin
+from ..reading.settings import Reading
+from .place import AnyOutbox, Into, Queue
+
+Use = Callable[..., Any]
+"""`use_outbox`."""
+
+
+@frozen(kw_only=True)
+class JournalArgument:
+    """Which journal is taken over."""
+
+    journal: Annotated[Path, typer.Argument(metavar="JOURNAL", help="The journal of a batch.")]
+
+
+@frozen(kw_only=True)
+class PlaceOptions:
+    """Where the events go."""
+
+    into: Into
+    prefix: Annotated[
+        str | None, typer.Option("--prefix", help="What keys begin with; the name of the file, if left out.")
+    ] = None
+    queue: Queue = None
+    as_json: AsJSON = False
+    verbose: Verbose = False
+
+
+_MOST_TOLD = 20
+"""Rows that cannot be sent of which each has its line; the others are counted."""
+
+
+@define
+class Counts:
+    """What became of the rows."""
+
+    queued: int = 0
+    held: int = 0
+    left_out: int = 0
+    bad: int = 0
+
+
+@frozen(kw_only=True)
+class LoadCommand:
+    """Put an event for each row of a file into an outbox, for its relay or its workers to send.
+
+    The rows are those of `refold-async batch`. A row's key is the file's name and the row's line; so repeated after a
+    stop or a kill, no row is there twice.
+
+    Exit codes: 0 all are in, 1 some rows cannot be sent and were left out, 2 wrong usage or input.
+    """
+
+    rows: ReadingOptions
+    place: PlaceOptions
+
+    def run(self, use: Use) -> None:
+        """Do it, and end the command."""
+        counts, reading = Counts(), self.rows.make_reading()
+
+        async def work(outbox: AnyOutbox) -> None:
+            with _keyed(self.rows, reading, self.place.prefix, counts) as found:
+                counts.queued = await outbox.put_many(found)
+
+        use(self.place.into, work, as_json=self.place.as_json, is_new=True, queue=self.place.queue)
+        _finish(counts, as_json=self.place.as_json)
+
+
+@frozen(kw_only=True)
+class ImportCommand:
+    """Take over into an outbox what a batch left: rows that were not sent, and rows that may have fired.
+
+    Those that may have fired are held; those that were accepted or rejected are left out. Repeated, no row is there
+    twice. The journal is not changed: do not resume it afterwards.
+
+    Exit codes: 0 all are in, 1 some rows cannot be sent and were left out, 2 wrong usage or input.
+    """
+
+    journal: JournalArgument
+    rows: ReadingOptions
+    place: PlaceOptions
+
+    def run(self, use: Use) -> None:
+        """Do it, and end the command."""
+        counts, reading, file = Counts(), self.rows.make_reading(), self.rows.file
+        table = read_table(self.journal.journal)
+
+        async def work(outbox: AnyOutbox) -> None:
+            with _keyed(self.rows, reading, self.place.prefix, counts) as found:
+                for key, trigger in found:
+                    origin = _origin(trigger)
+                    line, state = origin.line, table.fence(origin.line)
+                    if state is not State.QUEUED and not table.matches(line, origin.digest):
+                        stop(
+                            f"{file}, line {line}: it is another row than the one that was sent; was the file changed?"
+                        )
+                    sent = table.sent.get(line)
+                    known = sent if isinstance(sent, Sent) else None
+                    if not await _take_over(outbox, key, trigger, state, known, counts):
+                        stop(
+                            f"{file}, line {line}: the batch has fired it, or may have, and this outbox is to send it "
+                            f"too, as {key!r}: was the file loaded besides? It would fire twice: import into another "
+                            "outbox"
+                        )
+
+        use(self.place.into, work, as_json=self.place.as_json, is_new=True, queue=self.place.queue)
+        _finish(counts, as_json=self.place.as_json)
+
+
+async def _take_over(
+    outbox: AnyOutbox, key: str, trigger: Trigger, state: State, sent: Sent | None, counts: Counts
+) -> bool:
+    """Put a row that was not sent, hold one that may have fired. False if the outbox would fire it once more."""
+    if state is State.QUEUED:
+        await outbox.put(trigger, key=key)
+        counts.queued += 1
+        return True
+    if not state.is_final:
+        await outbox.adopt(trigger, key=key, sent=sent)
+    row = await outbox.load(key)
+    if row is not None and row.is_held:
+        counts.held += 1
+    else:
+        counts.left_out += 1
+    return row is None or row.state is not State.QUEUED or row.attempt > 0 or not state.may_have_fired
+
+
+def load(use: Use) -> Callable[..., None]:
+    """Return the command `outbox load`."""
+    return command_of(LoadCommand, partial(_run, use))
+
+
+def import_journal(use: Use) -> Callable[..., None]:
+    """Return the command `outbox import`."""
+    return command_of(ImportCommand, partial(_run, use))
+
+
+def _run(use: Use, make: Callable[[], LoadCommand | ImportCommand], values: dict[str, Any]) -> None:
+    try:
+        make().run(use)
+    except (ConfigurationError, JournalError) as error:
+        stop(in_options(str(error)))
+
+
+def read_table(path: Path) -> Table:
+    """Return what a journal says of its rows.
+
+    :raises JournalError: for what is no journal, damaged, or in use.
+    """
+    table = Table()
+    with journal_at_rest(path, table):
+        return table
+
+
+@contextmanager
+def _keyed(
+    options: ReadingOptions, reading: Reading, prefix: str | None, counts: Counts
+) -> Iterator[Iterator[tuple[str, Trigger]]]:
+    """Open the rows, of which those that can be sent come with their keys; tell of the others."""
+    prefix = prefix or _name_of(options.file)
+    constants = Constants(slug=options.slug, event=options.event)
+    try:
+        source = Input.open(options.file)
+        try:
+            form = make_format(reading, constants, with_digests=True)
+            rows = Source(source, form, constants, check_trigger, Table(), Again(), reading).rows()
+            yield _with_keys(rows, options, prefix, counts)
+        finally:
+            source.close()
+    except InputError as error:
+        stop(str(error))
+
+
+def _with_keys(
+    rows: Iterator[Trigger | BadRow], options: ReadingOptions, prefix: str, counts: Counts
+) -> Iterator[tuple[str, Trigger]]:
+    """Yield the rows that can be sent.
+
+    :raises InputError: at a row after which nobody can tell where rows begin again.
+    """
+    account = options.linked_account_id
+    for row in rows:
+        if isinstance(row, Trigger):
+            is_addressed = account is None or row.linked_account_id is not None
+            yield f"{prefix}:{_origin(row).line}", row if is_addressed else evolve(row, linked_account_id=account)
+            continue
+        if not row.is_skippable:
+            raise InputError(
+                f"{options.file}, {row.place}: {sentence(row.problem)} Nothing after it was put into the outbox"
+            )
+        counts.bad += 1
+        if counts.bad <= _MOST_TOLD:
+            typer.echo(f"{row.place}: {row.problem}", err=True)
+
+
+def _origin(trigger: Trigger) -> Origin:
+    origin = trigger.context
+    assert isinstance(origin, Origin)
+    return origin
+
+
+def _name_of(rows: str) -> str:
+    if rows == "-":
+        stop("--prefix names the rows of standard input, so that they are not put twice")
+    name = Path(os.path.abspath(rows)).name  # noqa: PTH100 - links are not followed: the name is what was given
+    if len(name) <= 100:
+        return name
+    return f"{name[:80]}~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def _finish(counts: Counts, *, as_json: bool) -> None:
+    code = EXIT_FAILED if counts.bad else EXIT_ACCEPTED
+    if as_json:
+        facts = {"queued": counts.queued, "held": counts.held, "left_out": counts.left_out, "bad": counts.bad}
+        typer.echo(json.dumps({**facts, "exit_code": code}))
+    else:
+        words = [f"{counted(counts.queued, 'event')} in the outbox"]
+        words += [f"{counts.held} held, because they may have fired"] if counts.held else []
+        words += [f"{counts.left_out} left out, because they have ended"] if counts.left_out else []
+        words += [f"{counted(counts.bad, 'row')} left out, because they cannot be sent"] if counts.bad else []
+        typer.echo("; ".join(words) + ".")
+    raise typer.Exit(code)

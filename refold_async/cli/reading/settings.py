@@ -1,0 +1,143 @@
+"""How the rows of an input are to be read, as the options of the command line say."""
+
+from __future__ import annotations
+
+import csv
+import enum
+from collections.abc import Iterable
+from pathlib import Path
+
+from attrs import field, frozen
+
+from ... import ConfigurationError
+from .decode import check_encoding
+from .input import STANDARD_INPUT
+
+
+class InputFormat(enum.StrEnum):
+    """How the input is written."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+class Empty(enum.StrEnum):
+    """What an empty cell of a payload column becomes."""
+
+    TEXT = "text"
+    NULL = "null"
+    OMIT = "omit"
+
+
+class CellType(enum.StrEnum):
+    """What the text in a cell stands for."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    BOOL = "bool"
+    JSON = "json"
+
+
+_TABLES = frozenset({".csv", ".tsv", ".tab", ".psv"})
+_DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " ", "colon": ":"}
+
+
+@frozen(kw_only=True)
+class Reading:
+    """How to read an input.
+
+    :ivar delimiter: between the cells of CSV; None to go by the header.
+    :ivar encoding: of the text; None to go by the first bytes, and UTF-8 where they say nothing.
+    :ivar types: of columns, by name; text for the others.
+    :ivar limit: how many rows are read at most; None for all.
+    :ivar multiline_cells: whether a cell may hold lines that each look like a row.
+    """
+
+    format: InputFormat = InputFormat.JSONL
+    delimiter: str | None = None
+    encoding: str | None = None
+    types: dict[str, CellType] = field(factory=dict)
+    empty: Empty = Empty.TEXT
+    limit: int | None = None
+    multiline_cells: bool = False
+
+    @classmethod
+    def parse(
+        cls,
+        file: str,
+        *,
+        chosen: InputFormat | None = None,
+        delimiter: str | None = None,
+        encoding: str | None = None,
+        types: Iterable[str] = (),
+        empty: Empty | None = None,
+        limit: int | None = None,
+        multiline_cells: bool = False,
+    ) -> Reading:
+        """Make them from what was typed, for this file.
+
+        :raises ConfigurationError: for what makes no sense.
+        """
+        form = chosen or format_of(file)
+        types = list(types)
+        for name, used in (
+            ("--delimiter", delimiter is not None),
+            ("--types", bool(types)),
+            ("--empty", empty is not None),
+            ("--multiline-cells", multiline_cells),
+        ):
+            if used and form is not InputFormat.CSV:
+                shown = STANDARD_INPUT if file == "-" else file
+                raise ConfigurationError(
+                    f"{name} is for CSV, and {shown} is read as JSON Lines: if it is CSV, say --format csv"
+                )
+        return cls(
+            format=form,
+            delimiter=None if delimiter is None else _parse_delimiter(delimiter),
+            encoding=None if encoding is None else check_encoding(encoding),
+            types=_parse_types(types),
+            empty=empty or Empty.TEXT,
+            limit=limit,
+            multiline_cells=multiline_cells,
+        )
+
+    @property
+    def meaning(self) -> tuple[str, ...]:
+        """What decides which event a row is, as far as it differs from the defaults: for comparing two runs."""
+        types = tuple(f"{name}={kind.value}" for name, kind in sorted(self.types.items()))
+        return types if self.empty is Empty.TEXT else (*types, f"empty={self.empty.value}")
+
+
+def format_of(file: str) -> InputFormat:
+    """Return the format that a file's name stands for, with or without `.gz`."""
+    suffix = Path(file.lower().removesuffix(".gz")).suffix
+    return InputFormat.CSV if suffix in _TABLES else InputFormat.JSONL
+
+
+def _parse_delimiter(text: str) -> str:
+    delimiter = _DELIMITERS.get(text.lower(), text)
+    if len(delimiter) != 1 or delimiter in '"\r\n\0' or delimiter.isalnum():
+        raise ConfigurationError(
+            f"--delimiter {text!r} must be the one character between the cells, such as ';', or one of: tab, comma, "
+            "semicolon, pipe, space, colon"
+        )
+    return delimiter
+
+
+def _parse_types(given: list[str]) -> dict[str, CellType]:
+    found: dict[str, CellType] = {}
+    for text in given:
+        for part in next(csv.reader([text]), []):
+            name, equals, kind = part.rpartition("=")
+            try:
+                chosen = CellType(kind.strip().lower())
+            except ValueError:
+                chosen = None
+            if not equals or not name.strip() or chosen is None:
+                raise ConfigurationError(
+                    f"--types {part!r} must be NAME=TYPE, as in amount=number,won=bool. The types are "
+                    f"{', '.join(CellType)}"
+                )
+            if found.setdefault(name.strip(), chosen) is not chosen:
+                raise ConfigurationError(f"--types has two types for {name.strip()!r}: leave one out")
+    return found
