@@ -36,17 +36,16 @@ class QuickConnection:
         self._count = 0
 
     def open(self) -> None:
-        """Open it, unless it is open or the file has no write-ahead log."""
-        with self._lock:
-            if self._connection is not None and self._pid == os.getpid():
-                return
-            connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
-            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-                connection.close()
-                return
-            connection.execute("PRAGMA synchronous = normal")
-            connection.execute("PRAGMA wal_autocheckpoint = 0")
-            self._connection, self._pid = connection, os.getpid()
+        """Open it, unless it is open, the file has no write-ahead log, or it cannot be done at once."""
+        if not self._lock.acquire(blocking=False):  # also where a fork left it locked
+            return
+        try:
+            if self._connection is None or self._pid != os.getpid():
+                self._connection, self._pid = _connect(self._path), os.getpid()
+        except sqlite3.Error:  # too few descriptors, or a lock
+            self._connection = None
+        finally:
+            self._lock.release()
 
     def put(self, values: Sequence[Value]) -> bool:
         """Put a row, and return True; or return False, with nothing put.
@@ -69,10 +68,25 @@ class QuickConnection:
 
     def close(self) -> None:
         """Close it."""
-        with self._lock:
-            self._close()
+        if self._pid == os.getpid():
+            with self._lock:
+                self._close()
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None
-        if connection is not None and self._pid == os.getpid():
+        if connection is not None:
             connection.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection | None:
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    try:
+        if connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+            connection.execute("PRAGMA synchronous = normal")
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
+            return connection
+    except BaseException:
+        connection.close()
+        raise
+    connection.close()
+    return None

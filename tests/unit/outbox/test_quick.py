@@ -221,6 +221,37 @@ async def test_it_is_closed_by_an_error_and_opened_again(path: Path) -> None:
         assert connection.put(row("a"))
 
 
+async def test_what_was_put_is_not_called_lost_because_no_second_connection_can_be_made(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = sqlite3.connect
+
+    def connects_once(*args: Any, **options: Any) -> sqlite3.Connection:
+        if options.get("timeout") == 0:
+            raise sqlite3.OperationalError("unable to open database file")
+        return connect(*args, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", connects_once)
+    async with SQLiteOutbox(path, synchronous="normal") as outbox:
+        for _ in range(5):
+            await outbox.put(TRIGGER)
+        assert (await outbox.stats()).queued == 5
+
+
+async def test_a_lock_that_a_fork_left_held_stops_nobody(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with SQLiteOutbox(path, synchronous="normal") as outbox:
+        quick = outbox._quick
+        assert quick is not None
+        with quick._lock:
+            pid = os.getpid()
+            monkeypatch.setattr(os, "getpid", lambda: pid + 1)
+            for _ in range(5):
+                await outbox.put(TRIGGER)
+            assert (await outbox.stats()).queued == 5
+            await outbox.aclose()
+            monkeypatch.undo()
+
+
 async def test_after_a_fork_the_child_does_not_use_the_connection_of_its_parent(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,4 +262,4 @@ async def test_after_a_fork_the_child_does_not_use_the_connection_of_its_parent(
         assert not connection.put(row("a"))
         connection.close()
         monkeypatch.undo()
-        assert not connection.put(row("a")), "nothing is used that may be another's"
+        assert connection.put(row("a")), "the parent goes on"
