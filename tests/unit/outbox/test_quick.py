@@ -226,7 +226,7 @@ async def test_what_was_put_is_not_called_lost_because_no_second_connection_can_
 ) -> None:
     connect = sqlite3.connect
 
-    def connects_once(*args: Any, **options: Any) -> sqlite3.Connection:
+    def connects_once(*args: Any, **options: Any) -> Any:
         if options.get("timeout") == 0:
             raise sqlite3.OperationalError("unable to open database file")
         return connect(*args, **options)
