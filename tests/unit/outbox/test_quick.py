@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -263,3 +265,38 @@ async def test_after_a_fork_the_child_does_not_use_the_connection_of_its_parent(
         connection.close()
         monkeypatch.undo()
         assert connection.put(row("a")), "the parent goes on"
+
+
+PUT = """
+import asyncio, sys
+from refold_async import Trigger
+from refold_async.outbox import SQLiteOutbox
+
+async def main():
+    async with SQLiteOutbox(sys.argv[1], synchronous="normal") as outbox:
+        for number in range(100_000):
+            print(await outbox.put(Trigger("crm", "Placed", {"n": number}), key=f"{sys.argv[2]}-{number}"), flush=True)
+
+asyncio.run(main())
+"""
+
+
+def test_what_was_put_is_there_when_the_processes_that_put_are_killed(path: Path) -> None:
+    told: list[str] = []
+    for each in range(2):
+        command = [sys.executable, "-c", PUT, str(path)]
+        putters = [subprocess.Popen([*command, f"{each}{name}"], stdout=subprocess.PIPE, text=True) for name in "ab"]
+        for putter, lines in zip(putters, (300, 150), strict=True):
+            assert putter.stdout is not None
+            told += [putter.stdout.readline().strip() for _ in range(lines)]
+        for putter in putters:
+            putter.kill()
+            assert putter.stdout is not None
+            told += [line.strip() for line in putter.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
+            putter.wait()
+            putter.stdout.close()
+    with closing(sqlite3.connect(path)) as own:
+        kept = {key for (key,) in own.execute("SELECT key FROM refold_outbox")}
+        assert own.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert set(told) <= kept
+    assert len(kept) - len(set(told)) <= 4, "at most what each of the four was putting as it was killed"
