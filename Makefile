@@ -109,7 +109,7 @@ format: $(VENV)/.installed-dev  ## repair what `make check` complains of, where 
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove .venv, caches and what was built
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage dist docs/_build docs/api
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .mutants .coverage dist docs/_build docs/api
 
 # --- How .venv comes about. Each set of packages leaves a stamp, and is installed again when pyproject.toml changes. ---
 

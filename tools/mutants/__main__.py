@@ -1,78 +1,51 @@
-"""Draw mutants, run the fast tests of their modules against each, and print the score and the survivors.
+"""Draw mutants, run the fast tests that execute the changed line against each, and print the score and the survivors.
 
-Run it with `python -m tools.mutants --count 400 --seed 1`; `--only 'policies/*.py'` looks at some modules alone. A
-survivor is explained by its name in `accepted.toml`, or it counts against the score. Ends with 1 below `--bar`; Ctrl-C
-ends it early, with the score so far.
+Run it with `python -m tools.mutants --count 400 --seed 1`; `--only 'policies/*.py'` looks at some modules alone. First
+it measures which tests execute which line (see `measured`). A mutant then meets the tests that execute its line, the
+most specific and quickest first, up to the first that fails, and at most 30 seconds of them; a line that runs at import
+only meets the tests of what is around it. Tests that have killed are run once more without a mutant in the end: one
+that fails there is left out and printed, and what it killed is tried again.
+
+A survivor is explained by its name in `accepted.toml`, or it counts against the score. Ends with 1 below `--bar`;
+Ctrl-C ends it early, with the score so far.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import shutil
-import signal
-import sys
-import tempfile
 import time
 import tomllib
-import traceback
-from collections.abc import Iterator
 from pathlib import Path
 
 from attrs import define, field
 
+from .measured import Map, load
 from .modules import modules
 from .mutate import Mutant, draw, mutants_of
+from .tree import ROOT, Run, preload, start
 
-ROOT = Path(__file__).resolve().parents[2]
 ACCEPTED = Path(__file__).with_name("accepted.toml")
 SLACK = 4.0
-"""How many times as long as without a mutant the tests may take, before they count as hung, which kills it."""
-OPTIONS = ["-x", "-q", "-p", "no:cacheprovider", "--timeout", "60", "--hypothesis-seed", "0"]
-OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of plugins that `preload` has loaded
-
-
-@define
-class Run:
-    """One mutant under test, or none, in a process of its own over a copy of the tree."""
-
-    mutant: Mutant | None
-    tests: tuple[str, ...]
-    pid: int
-    tree: Path
-    began: float
-    ends: float
+"""How many times as long as measured the tests may take, before they count as hung, which kills the mutant."""
 
 
 @define
 class Campaign:
-    """Runs as many at a time as there are processors."""
+    """Runs so many at a time; each mutant ends among the killed, with the tests that noticed, or the survivors."""
 
+    tests: Map
     jobs: int
-    baselines: dict[tuple[str, ...], float] = field(factory=dict)
-    killed: list[Mutant] = field(factory=list)
+    killed: dict[Mutant, tuple[str, ...]] = field(factory=dict)
     survived: list[Mutant] = field(factory=list)
-    _running: list[Run] = field(factory=list)
+    _running: dict[Mutant, tuple[Run, list[list[str]]]] = field(factory=dict)
 
-    def measure(self, all_tests: set[tuple[str, ...]]) -> None:
-        """Run each set of tests without a mutant: it must pass, and tells how long it takes."""
-        for tests in sorted(all_tests):
-            run = start(None, tests, 3600)
-            status = os.waitstatus_to_exitcode(os.waitpid(run.pid, 0)[1])
-            if status != 0:
-                print((run.tree / "output.txt").read_text(encoding="utf-8")[-3000:])
-                raise SystemExit(f"the tests fail without a mutant: {' '.join(tests)}")
-            shutil.rmtree(run.tree)
-            self.baselines[tests] = time.monotonic() - run.began
-            print(f"  {self.baselines[tests]:6.1f} s without a mutant: {' '.join(tests)[:100]}", flush=True)
-
-    def play(self, drawn: list[tuple[Mutant, tuple[str, ...]]]) -> None:
+    def play(self, drawn: list[Mutant]) -> None:
         """Run them all."""
-        for number, (mutant, tests) in enumerate(drawn, 1):
+        for number, mutant in enumerate(drawn, 1):
             while len(self._running) >= self.jobs:
                 self._reap()
-            limit = 20 + SLACK * self.jobs * self.baselines[tests]
-            self._running.append(start(mutant, tests, limit))
+            self._next(mutant, self.tests.tests_of(mutant))
             if number % 20 == 0:
                 print(f"  {number} of {len(drawn)}, {len(self.survived)} survive so far", flush=True)
         while self._running:
@@ -81,70 +54,44 @@ class Campaign:
     def stop(self) -> None:
         """End what runs, as on Ctrl-C; what has ended still counts."""
         while self._running:
-            run = self._running.pop()
-            os.killpg(run.pid, signal.SIGKILL)
-            os.waitpid(run.pid, 0)
-            shutil.rmtree(run.tree, ignore_errors=True)
+            self._running.popitem()[1][0].stop()
+
+    def confirm(self) -> list[Mutant]:
+        """Run the tests that killed without a mutant; leave out those that fail, and return what they killed."""
+        killers = sorted({test for tests in self.killed.values() for test in tests})
+        seconds = sum(map(self.tests.seconds.__getitem__, killers))
+        run = start(None, killers, 60 + SLACK * seconds)
+        while not run.ended():
+            time.sleep(0.1)
+        for test in run.failed:
+            print(f"  left out, as it fails without a mutant: {test}", flush=True)
+        self.tests = self.tests.without(set(run.failed))
+        again = [mutant for mutant, tests in self.killed.items() if set(tests) & set(run.failed)]
+        for mutant in again:
+            del self.killed[mutant]
+        return again
+
+    def _next(self, mutant: Mutant, stages: list[list[str]]) -> None:
+        """Start the first of these sets of tests; a mutant that has outlived all of them survives."""
+        if not stages:
+            self.survived.append(mutant)
+            print(f"  survives: {mutant.name}  (line {mutant.line})", flush=True)
+            return
+        limit = 30 + SLACK * self.jobs * sum(map(self.tests.seconds.__getitem__, stages[0]))
+        self._running[mutant] = start(mutant, stages[0], limit), stages[1:]
 
     def _reap(self) -> None:
         """Wait until one of them has ended, or has taken too long."""
         while True:
-            for run in self._running:
-                pid, status = os.waitpid(run.pid, os.WNOHANG)
-                hung = not pid and time.monotonic() > run.ends
-                if hung:
-                    os.killpg(run.pid, signal.SIGKILL)
-                    os.waitpid(run.pid, 0)
-                if pid or hung:
-                    assert run.mutant is not None
-                    noticed = hung or os.waitstatus_to_exitcode(status) != 0
-                    (self.killed if noticed else self.survived).append(run.mutant)
-                    if not noticed:
-                        print(f"  survives: {run.mutant.name}  (line {run.mutant.line})", flush=True)
-                    self._running.remove(run)
-                    shutil.rmtree(run.tree, ignore_errors=True)
+            for mutant, (run, rest) in self._running.items():
+                if run.ended():
+                    del self._running[mutant]
+                    if run.killed:
+                        self.killed[mutant] = run.failed
+                    else:
+                        self._next(mutant, rest)
                     return
-            time.sleep(0.05)
-
-
-def start(mutant: Mutant | None, tests: tuple[str, ...], limit: float) -> Run:
-    """Fork a process that runs the tests in a tree whose one file is changed; pytest is loaded already."""
-    tree = Path(tempfile.mkdtemp(prefix="mutant-"))
-    for entry in ROOT.iterdir():
-        if entry.name == "refold_async":
-            shutil.copytree(entry, tree / entry.name, ignore=shutil.ignore_patterns("__pycache__"))
-        elif entry.name not in (".git", ".venv", ".nox"):
-            (tree / entry.name).symlink_to(entry)
-    if mutant is not None:
-        path = tree / "refold_async" / mutant.path
-        path.write_bytes(mutant.apply(path.read_bytes()))
-    began = time.monotonic()
-    pid = os.fork()
-    if pid == 0:
-        _run_tests(tree, tests)
-    return Run(mutant, tests, pid, tree, began, began + limit)
-
-
-def _run_tests(tree: Path, tests: tuple[str, ...]) -> None:
-    status = 70
-    try:
-        os.setsid()
-        os.chdir(tree)
-        output = os.open(tree / "output.txt", os.O_WRONLY | os.O_CREAT)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        os.environ |= {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
-        sys.dont_write_bytecode = True
-        sys.path[:] = [str(tree), *(each for each in sys.path if each not in ("", str(ROOT)))]
-        import pytest
-
-        status = int(pytest.main([*OPTIONS, f"--rootdir={tree}", *tests]))
-        sys.stdout.flush()
-    except BaseException:  # noqa: BLE001 - this process ends here, whatever it is
-        traceback.print_exc()
-        sys.stderr.flush()
-    finally:
-        os._exit(status)
+            time.sleep(0.02)
 
 
 def accepted() -> dict[str, str]:
@@ -169,12 +116,6 @@ def report(campaign: Campaign, total: int) -> float:
     return score
 
 
-def _candidates(only: str) -> Iterator[tuple[Mutant, tuple[str, ...]]]:
-    for path, tests in modules(ROOT, only).items():
-        for mutant in mutants_of(ROOT / path, path.relative_to("refold_async").as_posix()):
-            yield mutant, tests
-
-
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m tools.mutants", description=__doc__)
@@ -185,26 +126,21 @@ def main() -> None:
     parser.add_argument("--bar", type=float, default=0.95)
     options = parser.parse_args()
     preload()
-    tests_of = dict(_candidates(options.only))
-    drawn = [(mutant, tests_of[mutant]) for mutant in draw(sorted(tests_of), options.count, options.seed)]
-    print(f"{len(drawn)} of {len(tests_of)} mutants, drawn with seed {options.seed}", flush=True)
-    campaign = Campaign(options.jobs)
-    campaign.measure({tests for _, tests in drawn})
+    found: list[Mutant] = []
+    for path in modules(ROOT, options.only):
+        found += mutants_of(ROOT / path, path.relative_to("refold_async").as_posix())
+    drawn = list(draw(sorted(found), options.count, options.seed))
+    print(f"{len(drawn)} of {len(found)} mutants, drawn with seed {options.seed}", flush=True)
+    campaign = Campaign(load(options.jobs), options.jobs)
     try:
         campaign.play(drawn)
+        while again := campaign.confirm():
+            campaign.play(again)
     except KeyboardInterrupt:
         campaign.stop()
         print("\nstopped: what follows is of those that have run")
-    if report(campaign, len(tests_of)) < options.bar:
+    if report(campaign, len(found)) < options.bar:
         raise SystemExit(1)
-
-
-def preload() -> None:
-    """Load what every run needs, but nothing that loads refold_async."""
-    for name in ("pytest", "hypothesis", "httpx", "anyio", "trio", "uvloop", "trustme", "httptools"):
-        __import__(name)
-    loaded = [name for name in sys.modules if name.split(".")[0] == "refold_async"]
-    assert not loaded, loaded
 
 
 if __name__ == "__main__":
