@@ -201,3 +201,64 @@ def test_one_that_comes_back_joins_those_who_never_lost_the_server(used_lately: 
     assert answer.opens == opens
     again = state.ask(question(Process("b"), RateLimit(), rejoins=True, wants=False), START + 1010)
     assert again.opens == max(0, opens - 1000), "the next one does not put it off"
+
+
+@pytest.mark.parametrize(
+    ("rate", "ages", "is_quiet"),
+    [
+        (20, [], True),
+        (20, [200, 1], True),
+        (20, [200, 1, 0], False),  # half the rate, or more, for a quarter of a second
+        (20, [251, 250, 200, 1], True),
+        (20, [200, 1, -1, -50], True),  # what others will send is not sent yet
+        (0.5, [], True),
+        (0.5, [4000], True),
+        (0.5, [2000], False),  # a longer look at a rate that is low
+        (8, [249], False),
+        (8, [251], True),
+        (9, [249], True),
+    ],
+)
+def test_half_the_rate_in_use_shows_that_others_never_lost_the_server(
+    rate: float, ages: list[int], is_quiet: bool
+) -> None:
+    state = SharedState.new(START)
+    state.slots = [START - 1000 * age for age in ages]
+    answer = state.ask(question(Process("a"), RateLimit(rate), rejoins=True, wants=False), START)
+    assert answer.opens == (REJOIN if is_quiet else 0)
+
+
+@pytest.mark.parametrize(
+    ("era", "after", "opens"),
+    [(0, 0, 0), (START, 0, 0), (7, 0, REJOIN), (7, REJOIN, REJOIN), (7, REJOIN + 1, 0)],
+)
+def test_only_one_who_knew_another_state_tells_that_it_was_lost_and_only_at_first(
+    era: int, after: int, opens: int
+) -> None:
+    state = SharedState.new(START)
+    assert state.ask(question(Process("a", era=era), RateLimit()), START + after).opens == opens
+
+
+@pytest.mark.parametrize(("longest", "is_taken"), [(-1, True), (0, False), (49_999, False), (50_000, True)])
+def test_a_slot_is_taken_up_to_the_longest_wait(longest: int, is_taken: bool) -> None:
+    state, limit = SharedState.new(START), RateLimit(20, 1)
+    first = state.ask(question(Process("a"), limit), START)
+    answer = state.ask(question(Process("a", era=first.era), limit, longest=longest), START)
+    assert (answer.wait, answer.slot) == (50_000, START + 50_000 if is_taken else 0)
+
+
+@pytest.mark.parametrize(("late", "members"), [(30 * MICRO, 2), (30 * MICRO + 1, 1), (-30 * MICRO, 2)])
+def test_a_process_is_counted_for_30_seconds_after_it_was_heard_of(late: int, members: int) -> None:
+    state = SharedState.new(START)
+    state.ask(question(Process("gone"), RateLimit()), START)
+    assert state.ask(question(Process("here"), RateLimit()), START + late).members == members
+
+
+def test_a_429_slows_by_30_percent_and_the_rate_comes_back_in_six_seconds() -> None:
+    state, limit = SharedState.new(START), RateLimit(10, 1)
+    state.ask(question(Process("a"), limit, pause=MICRO, wants=False), START)
+    gaps = []
+    for seconds in (1, 3, 7.1):
+        slots = [state.ask(question(Process("a", era=START), limit), START + round(seconds * MICRO)).slot for _ in "ab"]
+        gaps.append(slots[1] - slots[0])
+    assert gaps == [pytest.approx(MICRO / rate, abs=2) for rate in (7, 8, 10)]
