@@ -109,7 +109,8 @@ def test_every_grant_and_forecast_is_that_of_the_rule(
             before = pacer.pauses
             pacer.throttled(now, hint)
             book.throttled(now, hint)
-            assert (pacer.pauses, pacer.paused_until) == (before + 1, pytest.approx(book.paused_until))
+            assert pacer.pauses == before + 1
+            assert pacer.paused_until == pytest.approx(book.paused_until)
 
 
 @settings(max_examples=60)
