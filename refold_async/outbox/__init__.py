@@ -1,7 +1,8 @@
 """Events that survive the process that made them: put into a store, and sent from there once."""
 
 from ..policies.fence import Event, State
-from ._delivery import DeliveryClient, Pace, deliver
+from ._claim import Pace
+from ._delivery import DeliveryClient, deliver
 from ._events import EventHeld, RelayEvent, RelayHook, RelayPaused, RelayResumed
 from ._outbox import SQLiteOutbox
 from ._relay import Relay, RelayStore

@@ -18,8 +18,9 @@ from .._types.values import Receipt, Trigger
 from ..policies.fence import Sent
 from . import _rows, _settle
 from ._chunks import put_in_chunks
+from ._claim import Pace
 from ._database import Database, Synchronous
-from ._delivery import DeliveryClient, Pace
+from ._delivery import DeliveryClient
 from ._events import RelayHook
 from ._join import Execute, join
 from ._quick import QuickConnection

@@ -17,7 +17,8 @@ from .._core.filelock import try_lock
 from .._logging import logger
 from .._types.errors import HeldError, OutboxError, RefoldError, RetryLater
 from .._wire.loops import running_loop
-from ._delivery import Pace, deliver_row
+from ._claim import Pace
+from ._delivery import deliver_row
 from ._events import EventHeld, RelayHook
 from ._gate import Gate
 from ._pause import Pause, PauseState, read_once

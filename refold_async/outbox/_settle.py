@@ -8,7 +8,8 @@ from typing import Final, Protocol
 from .._types.errors import ConfigurationError, EventStateError, RetryLater, UnknownKeyError
 from .._types.values import Receipt
 from ..policies.fence import Event, State
-from ._delivery import DeliveryClient, Pace, deliver_row
+from ._claim import Pace
+from ._delivery import DeliveryClient, deliver_row
 from ._row import Change, Row, again, digest_of, settle
 from ._store import DeliveryStore
 

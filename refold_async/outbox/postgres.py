@@ -13,7 +13,8 @@ from ..policies.fence import Sent, State
 from . import _pg_schema as sql
 from . import _settle
 from ._chunks import Overlap, put_in_chunks
-from ._delivery import DeliveryClient, Pace
+from ._claim import Pace
+from ._delivery import DeliveryClient
 from ._join import Execute
 from ._outbox import make_key
 from ._pg_join import join, on_psycopg

@@ -19,8 +19,9 @@ from .._types.errors import (
     UnknownKeyError,
 )
 from . import _jobs as sql
+from ._claim import Pace
 from ._client import ClientOfLoop, Making
-from ._delivery import DeliveryClient, Pace, deliver_row
+from ._delivery import DeliveryClient, deliver_row
 from ._events import RelayHook
 from ._gate import PATIENCE, Gate
 from ._job_store import JobStore, reaper_of, task_of

@@ -28,7 +28,8 @@ from refold_async import (
     Trigger,
     UnknownKeyError,
 )
-from refold_async.outbox._delivery import Pace, backoff, deliver
+from refold_async.outbox._claim import Pace, backoff
+from refold_async.outbox._delivery import deliver
 from refold_async.outbox._row import Change, Row, encode_trigger, settle
 from refold_async.policies.fence import State
 from tests.fakes.outbox import MemoryStore, ScriptedClient
@@ -269,13 +270,14 @@ async def test_a_trigger_that_can_never_be_sent_is_rejected_without_an_attempt()
     assert (bench.row.state, bench.row.attempt) == (State.REJECTED, 0)
 
 
-async def test_a_trigger_refused_here_while_another_process_sent_it_ends_as_its_row_says() -> None:
+@pytest.mark.parametrize("failure", [InvalidTriggerError("no account"), RefoldConnectionError("refused")])
+async def test_what_fails_here_while_another_process_sent_it_ends_as_its_row_says(failure: RefoldError) -> None:
     bench = Bench()
 
     async def refuse_after_another_has_sent() -> None:
         bench.client.before = None
-        await bench.deliver()  # by a process with other settings
-        raise InvalidTriggerError("no account")
+        await bench.deliver()  # by a process with other settings, or another way to Refold
+        raise failure
 
     bench.client.before = refuse_after_another_has_sent
     assert (await bench.deliver()).status_code == 200

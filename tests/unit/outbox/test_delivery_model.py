@@ -31,7 +31,8 @@ from refold_async import (
     Trigger,
 )
 from refold_async.outbox import SQLiteOutbox
-from refold_async.outbox._delivery import Pace, deliver
+from refold_async.outbox._claim import Pace
+from refold_async.outbox._delivery import deliver
 from refold_async.outbox._row import Change, Row, settle
 from refold_async.policies.fence import State
 from tests.fakes.outbox import MemoryStore, ScriptedClient
