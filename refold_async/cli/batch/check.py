@@ -13,7 +13,7 @@ from ... import Trigger
 from ..console.exits import EXIT_ACCEPTED, EXIT_FAILED, EXIT_USAGE
 from ..console.words import counted
 from ..reading.input import InputError
-from ..reading.records import Origin
+from ..reading.records import Origin, origin_of
 from .order import KeyOrder
 from .source import BadRow, Source
 from .summary import in_words, lines_of
@@ -91,8 +91,7 @@ class _DryRun:
             )
 
     def _note_good(self, trigger: Trigger) -> None:
-        origin = trigger.context
-        assert isinstance(origin, Origin)
+        origin = origin_of(trigger)
         if self.order.hold_on(trigger.ordering_key, origin.line) is not None:
             self.held += 1
             return

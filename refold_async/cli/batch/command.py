@@ -32,12 +32,11 @@ from .check import check_rows
 from .descriptors import affordable_connections
 from .journal import Journal
 from .leftovers import Leftovers, check_apart
-from .open import make_format
 from .options import ClientOptions, FailureOptions, JournalOptions, OnKeyFailure, OutputOptions, PaceOptions
 from .order import KeyOrder
 from .recovery import JournalError
 from .run import Run
-from .source import Again, Source
+from .source import Again, Source, make_format
 from .summary import Summary
 from .table import Table
 from .trials import Trials

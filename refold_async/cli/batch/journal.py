@@ -15,7 +15,7 @@ from attrs import define, field
 from ... import Delivery, Outcome, RefoldError, Sending
 from ..._core.filelock import try_lock
 from ...hooks import HookEvent, RetryScheduled
-from ..reading.records import Origin
+from ..reading.records import origin_of
 from .recovery import KIND, VERSION, JournalError, recover
 from .table import Sent, Table
 
@@ -138,7 +138,7 @@ class Journal:
         :raises JournalError: when that fails, so that the row is not sent.
         :raises WindowPassedError: when it may not be sent again any more.
         """
-        origin = _origin(sending.trigger)
+        origin = origin_of(sending.trigger)
         if self.table.fence(origin.line).is_under_way:  # asked again for one attempt, of which nothing was written yet
             return
         now = time.time()
@@ -169,8 +169,8 @@ class Journal:
 
         Without this line a row whose attempts all failed for certain would pass for one that is on the wire.
         """
-        if isinstance(event, RetryScheduled):
-            line = _origin(event.trigger).line
+        if isinstance(event, RetryScheduled) and event.trigger is not None:
+            line = origin_of(event.trigger).line
             self.table.retrying(line, event.delivery)
             entry = {"what": "retrying", "line": line, "at": round(time.time(), 3), "attempt": event.attempt}
             with contextlib.suppress(JournalError):  # the next `before_send` raises it
@@ -178,7 +178,7 @@ class Journal:
 
     def ended(self, outcome: Outcome) -> None:
         """Write down how a row has ended; if that fails, no other is sent."""
-        line = _origin(outcome.trigger).line
+        line = origin_of(outcome.trigger).line
         error = outcome.error
         status = outcome.receipt.status_code if outcome.receipt else getattr(error, "status_code", None)
         never_sent = outcome.delivery is Delivery.NOT_SENT and line not in self.table.sent
@@ -282,9 +282,3 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _origin(trigger: Any) -> Origin:
-    origin = trigger.context
-    assert isinstance(origin, Origin)
-    return origin

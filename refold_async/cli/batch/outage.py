@@ -10,13 +10,16 @@ from typing import Final
 import anyio
 from attrs import define, field
 
-from ... import CircuitBreaker, CircuitOpenError, Delivery
+from ... import CircuitBreaker, CircuitOpenError, Delivery, RefoldClient
 from ...hooks import AttemptFinished, HookEvent
 from ...policies.circuit import Probe, is_outage
 from ..console.words import duration, spelled
 
 _LONGEST_HOLD: Final = 300.0
 """Seconds between two rows that go first, at most. Each may cost a row while only reads are answered."""
+
+_READ_TIMEOUT: Final = 10.0
+"""Seconds for a read that probes."""
 
 _PERMANENT_LOOKUP_ERRORS: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
@@ -164,6 +167,22 @@ class Outage:
     def _move(self) -> None:
         self._moved.set()
         self._moved = anyio.Event()
+
+
+def reader(client: RefoldClient) -> Callable[[], Awaitable[int]]:
+    """Return a function that makes one read, and returns the status that answered it, or raises what kept it from that.
+
+    It carries no credential: any answer but 5xx will do.
+    """
+
+    async def read() -> int:
+        session = client.session
+        url = session.base_url.copy_with(path=session.base_url.path.rstrip("/") + "/api/v2/public/execution")
+        with anyio.fail_after(_READ_TIMEOUT):
+            response = await session.get(url, params={"limit": "1"}, timeout=_READ_TIMEOUT)
+        return response.status_code
+
+    return read
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -12,7 +12,7 @@ from attrs import define, field
 
 from ... import RefoldError, Trigger
 from ..reading.input import InputError
-from ..reading.records import Origin
+from ..reading.records import origin_of
 from .order import KeyOrder
 from .outage import Outage
 from .source import BadRow
@@ -24,13 +24,6 @@ _MOST_READY = 256
 
 class RowHeldError(RefoldError):
     """Another row of the same ordering key keeps this one from being sent."""
-
-
-def origin_of(trigger: Trigger) -> Origin:
-    """Return where in the input a trigger comes from."""
-    origin = trigger.context
-    assert isinstance(origin, Origin)
-    return origin
 
 
 @define(eq=False)

@@ -29,15 +29,15 @@ from ...limiters import MemoryRateLimiter, SharedRateLimiter
 from ..console.progress import Progress, Status
 from ..console.signals import drained_by_signals
 from ..console.words import counted, sentence, with_cause
+from ..reading.records import origin_of
 from .feed import ThreadedIterator
 from .journal import Journal
 from .leftovers import Leftovers
 from .order import KeyOrder
-from .outage import Outage, is_permanent
-from .probe import reader
+from .outage import Outage, is_permanent, reader
 from .recovery import JournalError
 from .report import Report, StopReason
-from .rows import RowHeldError, RowQueue, origin_of
+from .rows import RowHeldError, RowQueue
 from .source import BadRow, Source
 from .table import Sent, Table
 from .trials import Trials

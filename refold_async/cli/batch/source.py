@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -11,12 +12,14 @@ from attrs import define, evolve, frozen
 
 from ... import Idempotency, Trigger
 from ...policies.fence import State, place_of, send_until
+from ..reading.csv_rows import Csv
 from ..reading.decode import verify
 from ..reading.input import Input, InputError
+from ..reading.jsonl import JsonLines
 from ..reading.lines import Lines
 from ..reading.problems import RowError
 from ..reading.records import Constants, Format, Record, build, checked
-from ..reading.settings import Reading
+from ..reading.settings import InputFormat, Reading
 from .table import Table
 
 
@@ -217,3 +220,35 @@ def _ordering_key(form: Format, record: Record) -> str | None:
     except RowError:
         return None
     return key if isinstance(key, str) else None
+
+
+def make_format(reading: Reading, constants: Constants, *, with_digests: bool) -> Format:
+    """Return what cuts an input into records.
+
+    :param with_digests: whether the records have digests, to compare them with those of another run.
+    """
+    if reading.format is InputFormat.CSV:
+        return Csv(constants, reading, with_digests=with_digests)
+    return JsonLines(with_digests=with_digests)
+
+
+@contextlib.contextmanager
+def open_rows(
+    file: str,
+    reading: Reading,
+    constants: Constants,
+    check: Callable[[Trigger], object],
+    *,
+    with_digests: bool = False,
+) -> Iterator[Source]:
+    """Open a file, or standard input for `-`; `rows()` yields its triggers, and the rows that are none.
+
+    :param check: raises `InvalidTriggerError` for what could not be sent.
+    :raises InputError: when it cannot be read.
+    """
+    source = Input.open(file)
+    try:
+        form = make_format(reading, constants, with_digests=with_digests)
+        yield Source(source, form, constants, check, Table(), Again(), reading)
+    finally:
+        source.close()

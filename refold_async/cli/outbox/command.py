@@ -136,8 +136,8 @@ def migrate(
     typer.echo(json.dumps({"exit_code": EXIT_ACCEPTED}) if as_json else "The outbox's tables are up to date.")
 
 
-outbox.command("load")(load(use_outbox))
-outbox.command("import")(import_journal(use_outbox))
+outbox.command("load")(load)
+outbox.command("import")(import_journal)
 
 
 def _show(found: EventStatus, *, as_json: bool) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,22 +16,18 @@ from attrs import define, evolve, frozen
 from ... import ConfigurationError, Trigger
 from ...outbox import check_trigger
 from ...policies.fence import Sent, State
-from ..batch.open import make_format
 from ..batch.recovery import JournalError, journal_at_rest
-from ..batch.source import Again, BadRow, Source
+from ..batch.source import BadRow, open_rows
 from ..batch.table import Table
 from ..console.exits import EXIT_ACCEPTED, EXIT_FAILED, stop
 from ..console.options import Verbose, command_of
 from ..console.words import counted, in_options, sentence
 from ..lookup.reads import AsJSON
-from ..reading.input import Input, InputError
+from ..reading.input import InputError
 from ..reading.options import ReadingOptions
-from ..reading.records import Constants, Origin
+from ..reading.records import Constants, origin_of
 from ..reading.settings import Reading
-from .place import AnyOutbox, Into, Queue
-
-Use = Callable[..., Any]
-"""`use_outbox`."""
+from .place import AnyOutbox, Into, Queue, use_outbox
 
 
 @frozen(kw_only=True)
@@ -82,7 +77,7 @@ class LoadCommand:
     rows: ReadingOptions
     place: PlaceOptions
 
-    def run(self, use: Use) -> None:
+    def run(self) -> None:
         """Do it, and end the command."""
         counts, reading = Counts(), self.rows.make_reading()
 
@@ -90,7 +85,7 @@ class LoadCommand:
             with _keyed(self.rows, reading, self.place.prefix, counts) as found:
                 counts.queued = await outbox.put_many(found)
 
-        use(self.place.into, work, as_json=self.place.as_json, is_new=True, queue=self.place.queue)
+        use_outbox(self.place.into, work, as_json=self.place.as_json, is_new=True, queue=self.place.queue)
         _finish(counts, as_json=self.place.as_json)
 
 
@@ -108,15 +103,17 @@ class ImportCommand:
     rows: ReadingOptions
     place: PlaceOptions
 
-    def run(self, use: Use) -> None:
+    def run(self) -> None:
         """Do it, and end the command."""
         counts, reading, file = Counts(), self.rows.make_reading(), self.rows.file
-        table = read_table(self.journal.journal)
+        table = Table()
+        with journal_at_rest(self.journal.journal, table):
+            pass  # it is in the table now
 
         async def work(outbox: AnyOutbox) -> None:
             with _keyed(self.rows, reading, self.place.prefix, counts) as found:
                 for key, trigger in found:
-                    origin = _origin(trigger)
+                    origin = origin_of(trigger)
                     line, state = origin.line, table.fence(origin.line)
                     if state is not State.QUEUED and not table.matches(line, origin.digest):
                         stop(
@@ -131,7 +128,7 @@ class ImportCommand:
                             "outbox"
                         )
 
-        use(self.place.into, work, as_json=self.place.as_json, is_new=True, queue=self.place.queue)
+        use_outbox(self.place.into, work, as_json=self.place.as_json, is_new=True, queue=self.place.queue)
         _finish(counts, as_json=self.place.as_json)
 
 
@@ -153,31 +150,14 @@ async def _take_over(
     return row is None or row.state is not State.QUEUED or row.attempt > 0 or not state.may_have_fired
 
 
-def load(use: Use) -> Callable[..., None]:
-    """Return the command `outbox load`."""
-    return command_of(LoadCommand, partial(_run, use))
-
-
-def import_journal(use: Use) -> Callable[..., None]:
-    """Return the command `outbox import`."""
-    return command_of(ImportCommand, partial(_run, use))
-
-
-def _run(use: Use, make: Callable[[], LoadCommand | ImportCommand], values: dict[str, Any]) -> None:
+def _run(make: Callable[[], LoadCommand | ImportCommand], _: dict[str, Any]) -> None:
     try:
-        make().run(use)
+        make().run()
     except (ConfigurationError, JournalError) as error:
         stop(in_options(str(error)))
 
 
-def read_table(path: Path) -> Table:
-    """Return what a journal says of its rows.
-
-    :raises JournalError: for what is no journal, damaged, or in use.
-    """
-    table = Table()
-    with journal_at_rest(path, table):
-        return table
+load, import_journal = command_of(LoadCommand, _run), command_of(ImportCommand, _run)
 
 
 @contextmanager
@@ -188,13 +168,8 @@ def _keyed(
     prefix = prefix or _name_of(options.file)
     constants = Constants(slug=options.slug, event=options.event)
     try:
-        source = Input.open(options.file)
-        try:
-            form = make_format(reading, constants, with_digests=True)
-            rows = Source(source, form, constants, check_trigger, Table(), Again(), reading).rows()
-            yield _with_keys(rows, options, prefix, counts)
-        finally:
-            source.close()
+        with open_rows(options.file, reading, constants, check_trigger, with_digests=True) as source:
+            yield _with_keys(source.rows(), options, prefix, counts)
     except InputError as error:
         stop(str(error))
 
@@ -210,7 +185,7 @@ def _with_keys(
     for row in rows:
         if isinstance(row, Trigger):
             is_addressed = account is None or row.linked_account_id is not None
-            yield f"{prefix}:{_origin(row).line}", row if is_addressed else evolve(row, linked_account_id=account)
+            yield f"{prefix}:{origin_of(row).line}", row if is_addressed else evolve(row, linked_account_id=account)
             continue
         if not row.is_skippable:
             raise InputError(
@@ -219,12 +194,6 @@ def _with_keys(
         counts.bad += 1
         if counts.bad <= _MOST_TOLD:
             typer.echo(f"{row.place}: {row.problem}", err=True)
-
-
-def _origin(trigger: Trigger) -> Origin:
-    origin = trigger.context
-    assert isinstance(origin, Origin)
-    return origin
 
 
 def _name_of(rows: str) -> str:

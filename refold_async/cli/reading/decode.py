@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import gzip
 import zlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
-from attrs import define, field
+from attrs import define
 
 from ... import ConfigurationError
 from .input import CHUNK, Input, InputError
@@ -95,7 +97,7 @@ class Decoder:
         read = self._read
         head = self._head(read)
         if head.startswith(_GZIP):
-            read = _Gzip(read, self._name, head).read
+            read = _unpacked(read, self._name, head)
             head = self._head(read)
         self._refuse(head)
         chunk = head[self._choose(head) :]
@@ -173,53 +175,40 @@ def verify(source: Input) -> None:
     :raises OSError: when reading fails.
     """
     if source.begins_with(_GZIP):
-        gzip = _Gzip(source.read, source.name, b"")
-        while gzip.read():
+        read = _unpacked(source.read, source.name, b"")
+        while read():
             pass
         source.rewind()
 
 
 @define(eq=False)
-class _Gzip:
-    """Unpacks gzip, also where several files were put one after the other; never more than a chunk at once."""
+class _File:
+    """As much of a file as `gzip` needs: the bytes that were read already, and those that come."""
 
     _read: Callable[[], bytes]
-    _name: str
-    _packed: bytes
-    _unpacker: zlib._Decompress = field(factory=lambda: zlib.decompressobj(31))
-    _is_inside: bool = True
+    _rest: bytes
 
-    def read(self) -> bytes:
-        """Return the next bytes; empty at the end.
+    def read(self, size: int) -> bytes:
+        if not self._rest:
+            self._rest = self._read()
+        piece, self._rest = self._rest[:size], self._rest[size:]
+        return piece
 
-        :raises InputError: when the file is damaged, or ends too early.
-        """
-        while True:
-            if self._is_inside:  # even when there is no input left: it may hold back what was too much before
-                unpacked = self._unpack()
-                if unpacked:
-                    return unpacked
-            if not self._packed:
-                self._packed = self._read()
-                if not self._packed:
-                    if self._is_inside:
-                        raise InputError(f"{self._name} is gzip that breaks off: copy or download it again")
-                    return b""
-            if not self._is_inside:
-                self._begin_another()
 
-    def _unpack(self) -> bytes:
+def _unpacked(read: Callable[[], bytes], name: str, head: bytes) -> Callable[[], bytes]:
+    """Return a function that returns the next bytes of gzip, at most a chunk; empty at the end.
+
+    It raises `InputError` when the file is damaged, or ends too early.
+    """
+    file: Any = _File(read, head)
+    unpacker = gzip.GzipFile(fileobj=file)
+
+    def read_on() -> bytes:
         try:
-            unpacked = self._unpacker.decompress(self._packed, CHUNK)
-        except zlib.error as error:
-            raise InputError(f"{self._name} is damaged gzip ({error}): copy or download it again") from error
-        self._packed = self._unpacker.unconsumed_tail
-        if self._unpacker.eof:
-            self._packed, self._is_inside = self._unpacker.unused_data, False
-        return unpacked
+            return unpacker.read1(CHUNK)
+        except EOFError as error:
+            raise InputError(f"{name} is gzip that breaks off: copy or download it again") from error
+        except (gzip.BadGzipFile, zlib.error) as error:
+            raise InputError(f"{name} is damaged gzip ({error}): copy or download it again") from error
 
-    def _begin_another(self) -> None:
-        """Begin with what follows a file's end, if anything but padding does."""
-        self._packed = self._packed.lstrip(b"\0")
-        if self._packed:
-            self._unpacker, self._is_inside = zlib.decompressobj(31), True
+    return read_on

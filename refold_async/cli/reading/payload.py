@@ -6,12 +6,9 @@ import codecs
 from typing import Any
 
 from .decode import BAD_BYTES, Decoder
-from .input import Input, InputError
+from .input import LONGEST_LINE, Input, InputError
 from .json_values import SPACE, kind_of, parse_json
 from .problems import RowError
-
-_LONGEST = 16 * 1024 * 1024
-"""Characters. Refold takes 3 MB; in JSON that is all escapes, it is 9 to 18."""
 
 
 def read_payload(text: str | None) -> dict[str, Any] | None:
@@ -42,8 +39,10 @@ def _read(path: str) -> tuple[str, str]:
         text = ""
         for piece in Decoder(source.read, None, source.name).pieces():
             text += piece
-            if len(text) > _LONGEST:
-                raise InputError(f"{source.name} is longer than {_LONGEST // 1024 // 1024} MiB, and Refold takes 3 MB")
+            if len(text) > LONGEST_LINE:
+                raise InputError(
+                    f"{source.name} is longer than {LONGEST_LINE // 1024 // 1024} MiB, and Refold takes 3 MB"
+                )
     except OSError as error:
         raise InputError(f"reading {source.name} failed: {error.strerror}") from error
     finally:

@@ -49,6 +49,13 @@ class Origin:
     resend_until: float | None = None
 
 
+def origin_of(trigger: Trigger) -> Origin:
+    """Return where in the input a trigger comes from."""
+    origin = trigger.context
+    assert isinstance(origin, Origin)
+    return origin
+
+
 @frozen(kw_only=True)
 class Constants:
     """What rows that do not say so themselves have in common."""

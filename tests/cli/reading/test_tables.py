@@ -15,8 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from refold_async import Trigger
-from refold_async.cli.batch.open import open_rows
-from refold_async.cli.batch.source import BadRow
+from refold_async.cli.batch.source import BadRow, open_rows
 from refold_async.cli.reading.input import InputError
 from refold_async.cli.reading.names import fold
 from refold_async.cli.reading.records import Constants
