@@ -110,12 +110,8 @@ async def _fire_all(client: RefoldClient, events: int, summary: Summary, console
     verdicts: dict[int, Delivery] = {}
 
     def snapshot() -> Status:
-        said = summary.verdicts
         return Status(
-            accepted=said[Delivery.ACCEPTED],
-            rejected=said[Delivery.REJECTED],
-            not_sent=said[Delivery.NOT_SENT],
-            ambiguous=said[Delivery.AMBIGUOUS],
+            counts={verdict.value: summary.verdicts[verdict] for verdict in Delivery},
             retries=summary.retries,
             position=len(verdicts),
             total=events,

@@ -26,24 +26,12 @@ _USUAL_HEADERS = frozenset({"host", "accept", "accept-encoding", "user-agent", "
 """Headers that are the same for all events, and that are not shown to people."""
 
 
-def check_rows(
-    source: Source, table: Table, order: KeyOrder, as_sent: Callable[[Trigger], dict[str, Any]], as_json: bool
-) -> int:
-    """Check the rows, print each bad one as it is found and the first good one, and return the exit code.
+@define(eq=False)
+class DryRun:
+    """Counts good and bad rows. The bad ones are not collected, so that there may be any number of them.
 
     :param table: what earlier runs left, and `order` whom that holds back.
     :param as_sent: returns the request that a trigger would be.
-    """
-    check = _DryRun(source, table, order, as_sent, as_json)
-    check.run()
-    check.finish()
-    return check.exit_code
-
-
-@define(eq=False)
-class _DryRun:
-    """Counts good and bad rows. The bad ones are not collected, so that there may be any number of them.
-
     :ivar bad: in lines, as a bad row may reach over several.
     :ivar held: rows that another one of their ordering key keeps back, if all that are sent are accepted.
     :ivar error: what was wrong with the input as a whole.
@@ -61,8 +49,8 @@ class _DryRun:
     first: dict[str, Any] | None = None
     error: str | None = None
 
-    def run(self) -> None:
-        """Look at every row, unless the input cannot be read to its end."""
+    def run(self) -> int:
+        """Check the rows, print each bad one as it is found and the first good one; return the exit code."""
         self.ambiguous = dict.fromkeys(lines_of(self.table, RowState.AMBIGUOUS))
         if self.as_json:
             typer.echo('{"bad": [', nl=False)
@@ -70,11 +58,13 @@ class _DryRun:
             for item in self.source.rows():
                 if isinstance(item, BadRow):
                     self._note_bad(item)
-                    continue
-                self._note_good(item)
+                else:
+                    self._note_good(item)
         except InputError as problem:
             self.error = str(problem)
             typer.echo(self.error, err=True)
+        self._finish()
+        return self._exit_code
 
     def _note_bad(self, row: BadRow) -> None:
         if self.as_json:
@@ -115,14 +105,12 @@ class _DryRun:
         typer.echo(f"The first event, from line {origin.line}, as it would be sent:{shown}", err=True)
 
     @property
-    def exit_code(self) -> int:
-        """That of the command."""
+    def _exit_code(self) -> int:
         if self.error is not None:
             return EXIT_USAGE
         return EXIT_FAILED if self.bad else EXIT_ACCEPTED
 
-    def finish(self) -> None:
-        """Print what came of it."""
+    def _finish(self) -> None:
         if self.as_json:
             rest = {
                 "rows": self.good + self.held + self.bad,
@@ -131,7 +119,7 @@ class _DryRun:
                 "ambiguous": list(self.ambiguous),
                 "first": self.first,
                 "error": self.error,
-                "exit_code": self.exit_code,
+                "exit_code": self._exit_code,
             }
             typer.echo(f"], {json.dumps(rest)[1:]}")
         elif self.error is None:

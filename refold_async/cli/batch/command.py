@@ -28,7 +28,7 @@ from ..reading.names import check_typed
 from ..reading.options import InputOptions
 from ..reading.records import Constants
 from ..reading.settings import Reading
-from .check import check_rows
+from .check import DryRun
 from .descriptors import affordable_connections
 from .journal import Journal
 from .leftovers import Leftovers, check_apart
@@ -63,6 +63,17 @@ class BatchCommand:
     client: ClientOptions
     output: OutputOptions
 
+    def __attrs_post_init__(self) -> None:
+        """Check that the options go together.
+
+        :raises ConfigurationError: naming those that do not.
+        """
+        if self.client.tag and self.rows.instance_tag is not None:
+            raise ConfigurationError("--tag does not go with --instance-tag: a row has one tag")
+        rows, failures = self.rows, self.failures
+        check_apart(journal=self.journal.journal_path, failed_to=failures.failed_to, ambiguous_to=failures.ambiguous_to)
+        check_typed(event=rows.event, linked_account_id=rows.linked_account_id, config_id=rows.config_id)
+
     def run(self) -> int:
         """Do it, and return the exit code.
 
@@ -70,14 +81,8 @@ class BatchCommand:
         :raises InputError: for an input that cannot be used.
         :raises JournalError: for a journal that cannot be used.
         """
-        self.journal.check()
-        if self.client.tag and self.rows.instance_tag is not None:
-            raise ConfigurationError("--tag does not go with --instance-tag: a row has one tag")
-        rows, failures = self.rows, self.failures
-        check_apart(journal=self.journal.journal_path, failed_to=failures.failed_to, ambiguous_to=failures.ambiguous_to)
-        check_typed(event=rows.event, linked_account_id=rows.linked_account_id, config_id=rows.config_id)
         limiter = self.pace.make_limiter()
-        reading = rows.make_reading(rows.limit)
+        reading = self.rows.make_reading(self.rows.limit)
         client = self._make_client(limiter)
         constants = Constants(slug=self.rows.slug, event=self.rows.event, instance_tag=self.rows.instance_tag)
         source_input = Input.open(self.rows.file)
@@ -89,7 +94,7 @@ class BatchCommand:
             self._print_beforehand(source_input, journal)
             source.compare()
             if self.rows.dry_run:
-                return check_rows(source, table, self._make_order(table), client.preview, self.output.as_json)
+                return DryRun(source, table, self._make_order(table), client.preview, self.output.as_json).run()
             return self._send(self._make_run(source, table, journal, limiter), client)
         finally:
             if journal is not None:

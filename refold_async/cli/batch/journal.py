@@ -54,6 +54,9 @@ class Journal:
     _is_new: bool = False
     _is_ours: bool = False
     _began: bool = False
+    """Whether its first line is written, by this run or an earlier one."""
+    _is_announced: bool = False
+    """Whether the first line of this run is."""
     _source: str = ""
 
     @classmethod
@@ -198,25 +201,20 @@ class Journal:
 
     def _begin(self, now: float) -> None:
         """Write the first line of this run."""
-        if self._began and self._source == "":
+        if self._is_announced:
             return
-        entry: dict[str, Any]
-        if self._began:
-            entry = {
-                "resumed": KIND,
-                "version": VERSION,
-                "at": round(now, 3),
-                "input": self._source,
-                "keys": self.place,
-                "base_url": self.base_url,
-            }
-        else:
-            entry = {"journal": KIND, "version": VERSION, "at": round(now, 3), "input": self._source}
-            entry |= {"base_url": self.base_url, "settings": self.settings, "keys": self.place}
-        self._append(entry)
+        entry = {
+            "resumed" if self._began else "journal": KIND,
+            "version": VERSION,
+            "at": round(now, 3),
+            "input": self._source,
+            "base_url": self.base_url,
+            "keys": self.place,
+        }
+        self._append(entry if self._began else entry | {"settings": self.settings})
         if self._fsync and not self._began:
             _sync_folder(self.path.parent)
-        self._began, self._source = True, ""
+        self._began = self._is_announced = True
 
     def _append(self, entry: dict[str, Any]) -> None:
         self._write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")

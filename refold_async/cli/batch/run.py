@@ -86,13 +86,8 @@ class Run:
 
     def snapshot(self) -> Status:
         """Return how far it has come, for the progress."""
-        counts = self.report.counts()
         return Status(
-            accepted=counts["accepted"],
-            rejected=counts["rejected"],
-            not_sent=counts["not_sent"],
-            ambiguous=counts["ambiguous"],
-            invalid=counts["invalid"],
+            counts=self.report.counts(),
             retries=self.report.retries,
             waiting=0 if self.limiter is None else self.limiter.waiting,
             paused=max(0.0, self._paused_until - time.monotonic()),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 import anyio
-from attrs import frozen
+from attrs import field, frozen
 from rich import progress as rich_progress
 from rich.console import Console, RenderableType
 from rich.text import Text
@@ -32,17 +32,14 @@ _SPEED_OVER: Final = 30.0
 class Status:
     """How far a batch has come.
 
+    :ivar counts: rows that have ended, by how; what is "not_sent" here is shown as "not sent".
     :ivar waiting: how many requests wait for the rate limit, and `paused` for how many seconds it is still paused.
     :ivar unreachable: for how many seconds Refold could not be reached; None if it can.
     :ivar position: how much of the input is dealt with, and `total` how much there is of it; None if not known.
     :ivar of_rows: whether those two count rows, not bytes.
     """
 
-    accepted: int = 0
-    rejected: int = 0
-    not_sent: int = 0
-    ambiguous: int = 0
-    invalid: int = 0
+    counts: Mapping[str, int] = field(factory=dict)
     retries: int = 0
     waiting: int = 0
     paused: float = 0.0
@@ -54,7 +51,7 @@ class Status:
     @property
     def done(self) -> int:
         """How many rows have ended, one way or the other."""
-        return self.accepted + self.rejected + self.not_sent + self.ambiguous + self.invalid
+        return sum(self.counts.values())
 
 
 class _Share(rich_progress.ProgressColumn):
@@ -168,14 +165,10 @@ class Progress:
 
     def words(self, status: Status) -> str:
         """Return it in a line."""
-        kinds = {
-            "accepted": status.accepted,
-            "rejected": status.rejected,
-            "not sent": status.not_sent,
-            "ambiguous": status.ambiguous,
-            "invalid": status.invalid,
-        }
-        counts = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count or kind == "accepted")
+        kinds = {"accepted": 0, **status.counts}.items()
+        counts = ", ".join(
+            f"{count:,} {kind.replace('_', ' ')}" for kind, count in kinds if count or kind == "accepted"
+        )
         parts = [f"{status.done:,} done: {counts}"]
         if status.retries:
             parts.append(counted(status.retries, "retry", "retries"))

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 
 from .cells import HeaderError, Mapper
 from .header import Header, read_header, refuse_row_like
@@ -23,26 +23,24 @@ _CURE = (
     "writing them, save it as CSV UTF-8 from a spreadsheet"
 )
 
-_NOTHING = re.compile("")
-
 
 @define(eq=False)
 class Csv:
     """Tables with a header. The columns of `COLUMNS` mean what they say; the others are the payload.
 
-    :ivar header: None until it was read.
+    What follows from the header is there once `records` has read it, so before the first record.
     """
 
     constants: Constants
     _reading: Reading
-    header: Header | None = None
     with_digests: bool = True
     repeated_headers: int = 0
     beginning = "line 1 should name the columns, as in slug,event,payload, and the rows come after it"
-    _mapper: Mapper | None = None
-    _check: RowCheck | None = None
-    _seed: bytes = b""
-    _plain: re.Pattern[str] = _NOTHING
+    _header: Header = field(init=False)
+    _mapper: Mapper = field(init=False)
+    _check: RowCheck = field(init=False)
+    _seed: bytes = field(init=False)
+    _plain: re.Pattern[str] = field(init=False)
 
     def records(self, lines: Lines) -> Iterator[Record]:
         """Yield the records: neither blank rows, nor the header where it is repeated.
@@ -61,7 +59,6 @@ class Csv:
         reader = csv.reader(texts, strict=True, delimiter=header.delimiter)
         width, first = len(header.names), lines.number + 1
         is_first = True
-        assert self._check is not None
         names_none, begins_oddly = self._check.names_none, self._check.begins_oddly
         is_alone = not header.has_delimiter
         while True:
@@ -106,7 +103,7 @@ class Csv:
         except HeaderError as error:
             raise InputError(f"{where}{error}") from error
         self._check = RowCheck(header)
-        self.header, self._seed, self._plain = header, _seed(header.names), _plain_row(header.delimiter)
+        self._header, self._seed, self._plain = header, _seed(header.names), _plain_row(header.delimiter)
 
     def _words_for(self, error: csv.Error, lines: Lines) -> str:
         if str(error) == "unexpected end of data":
@@ -122,9 +119,7 @@ class Csv:
 
     def _look_closely(self, lines: Lines, first: int, cells: list[str], problem: str | None) -> Iterator[Record]:
         """Yield the record of what is not one plain line with as many cells as the header."""
-        header = self.header
-        assert header is not None
-        assert self._check is not None
+        header = self._header
         taken = lines.taken[:]
         lines.taken.clear()
         found, last = lines.take_problem(), lines.number
@@ -147,11 +142,10 @@ class Csv:
         yield from self._spread(lines, taken, cells, first, problem)
 
     def _is_header(self, cells: list[str]) -> bool:
-        assert self.header is not None
         names = [cell.strip().removeprefix("\ufeff") for cell in cells]
         while names and not names[-1]:
             names.pop()
-        return names == self.header.names
+        return names == self._header.names
 
     def _spread(
         self, lines: Lines, taken: list[str], cells: list[str], first: int, problem: str | None
@@ -161,7 +155,6 @@ class Csv:
         A quote that is never closed takes in what follows, up to the next quote. If each of the other lines is a row by
         itself, only the first line is bad. Else nobody can tell where rows begin again, and nothing is skipped.
         """
-        assert self.header is not None
         last, count = first + len(taken) - 1, len(taken)
         row_like = sum(map(self._is_row_like, taken))
         is_suspicious = row_like * 2 > sum(not line.isspace() for line in taken) and not self._reading.multiline_cells
@@ -188,16 +181,13 @@ class Csv:
 
     def _is_row_like(self, line: str) -> bool:
         """Whether a line has as many delimiters as the header, and no space after them, as they have in a sentence."""
-        assert self.header is not None
-        delimiter, width = self.header.delimiter, self.header.width
+        delimiter, width = self._header.delimiter, self._header.width
         count = line.count(delimiter)
-        return width > 1 and len(self.header.names) - 1 <= count <= width - 1 and delimiter + " " not in line
+        return width > 1 and len(self._header.names) - 1 <= count <= width - 1 and delimiter + " " not in line
 
     def _alone(self, line: str) -> list[str] | None:
         """Read a line as a row; None if it is not plainly one."""
-        header = self.header
-        assert header is not None
-        assert self._check is not None
+        header = self._header
         if header.width == 1:
             return None
         try:
@@ -223,9 +213,8 @@ class Csv:
         is_skippable: bool = True,
     ) -> Record:
         """Make a record; cells beyond the header's are empty, or there is a problem."""
-        assert self.header is not None
         digest = self._digest(cells)
-        cells = cells[: len(self.header.names)]
+        cells = cells[: len(self._header.names)]
         last = line if last is None else last
         return Record(line, last, lines.offset, digest, cells, problem, is_skippable=is_skippable)
 
@@ -237,7 +226,6 @@ class Csv:
 
         :raises RowError: where a cell is not what it should be.
         """
-        assert self._mapper is not None
         return self._mapper.fields(record.content)
 
 

@@ -8,11 +8,10 @@ import select
 import stat
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from attrs import define, field
+from attrs import define
 
 CHUNK = 65_536
 LONGEST_LINE = 16 * 1024 * 1024
@@ -160,27 +159,3 @@ def _standard_input() -> Any:
     except (io.UnsupportedOperation, AttributeError):
         return getattr(sys.stdin, "buffer", None) or io.BytesIO()
     return open(descriptor, "rb", buffering=0, closefd=False)
-
-
-@define(eq=False)
-class Counted:
-    """An input whose bytes are counted as they are read.
-
-    :ivar count: how many were read.
-    :ivar before_read: called before it may have to wait for more.
-    """
-
-    source: Input
-    before_read: Callable[[], None] = field(default=lambda: None)
-    count: int = 0
-
-    def read(self) -> bytes:
-        """Return the next chunk; empty at the end.
-
-        :raises OSError: when reading fails.
-        :raises InputError: when the file was changed since it was opened.
-        """
-        self.before_read()
-        chunk = self.source.read()
-        self.count += len(chunk)
-        return chunk

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from attrs import define, field
 
 from .decode import BAD_BYTES, Decoder
-from .input import LONGEST_LINE, Counted, Input, InputError
+from .input import LONGEST_LINE, Input, InputError
 
 TOO_LONG = (
     f"longer than {LONGEST_LINE // 1024 // 1024} MiB, and Refold takes 3 MB: "
@@ -23,6 +23,7 @@ class Lines:
     A line ends with a line feed; in files of old Macs, whose first line ends with a carriage return alone, with that.
 
     :param encoding: as chosen; None to look at the first bytes.
+    :param before_read: called before it may have to wait for more.
     :ivar number: of the line that was returned last, counted from 1.
     :ivar problem: what is wrong with a line, until somebody takes it. The line itself is then only a stand-in.
     :ivar has_other_end: whether the last line ends otherwise than the first, in a way that may belong to its text.
@@ -38,12 +39,12 @@ class Lines:
     taken: list[str] = field(factory=list)
     line_end: str = "\n"
     _decoder: Decoder = field(init=False)
-    _counted: Counted = field(init=False)
+    _count: int = field(default=0, init=False)
+    """Bytes that were read."""
     _piece: tuple[int, int, float] = (0, 0, 0.0)
     """Of the text at hand: the number of the line before it, the bytes read before it, and its bytes a line."""
 
     def __attrs_post_init__(self) -> None:
-        self._counted = Counted(self.input, self.before_read)
         self._decoder = Decoder(self._read, self.encoding, self.input.name)
 
     @property
@@ -94,12 +95,12 @@ class Lines:
             text, rest = piece[:cut], piece[cut:]
             if held:
                 text = "".join([*held, text])
-            self._piece = self.number, start, (self._counted.count - start) / text.count(self._cut)
-            start = self._counted.count
+            self._piece = self.number, start, (self._count - start) / text.count(self._cut)
+            start = self._count
             yield text
             held, size = _hold([], 0, rest) if rest else ([], 0)
         if held:
-            self._piece = self.number, start, self._counted.count - start
+            self._piece = self.number, start, self._count - start
             yield "".join(held)
 
     def _pieces(self) -> Iterator[str]:
@@ -120,10 +121,13 @@ class Lines:
         yield from pieces
 
     def _read(self) -> bytes:
+        self.before_read()
         try:
-            return self._counted.read()
+            chunk = self.input.read()
         except OSError as error:
             raise InputError(f"reading {self.name} failed after line {self.number}: {error.strerror}") from error
+        self._count += len(chunk)
+        return chunk
 
     def _is_plain(self, text: str) -> bool:
         """Whether none of the lines needs a look of its own. Each test is one pass over the text, in C."""

@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 from attrs import frozen
 
-from .settings import Empty, InputFormat, Reading
+from ... import ConfigurationError
+from .decode import check_encoding
+from .input import STANDARD_INPUT
+from .settings import Empty, InputFormat, Reading, format_of, parse_delimiter, parse_types
 
 _rows = partial(typer.Option, rich_help_panel="Rows")
 
@@ -51,13 +54,25 @@ class ReadingOptions:
 
         :raises ConfigurationError: for options that make no sense.
         """
-        return Reading.parse(
-            self.file,
-            chosen=self.input_format,
-            delimiter=self.delimiter,
-            encoding=self.encoding,
-            types=self.types or (),
-            empty=self.empty,
+        form = self.input_format or format_of(self.file)
+        if form is not InputFormat.CSV:
+            needing = {
+                "--delimiter": self.delimiter is not None,
+                "--types": bool(self.types),
+                "--empty": self.empty is not None,
+                "--multiline-cells": self.multiline_cells,
+            }
+            for name in (name for name, is_given in needing.items() if is_given):
+                shown = STANDARD_INPUT if self.file == "-" else self.file
+                raise ConfigurationError(
+                    f"{name} is for CSV, and {shown} is read as JSON Lines: if it is CSV, say --format csv"
+                )
+        return Reading(
+            format=form,
+            delimiter=None if self.delimiter is None else parse_delimiter(self.delimiter),
+            encoding=None if self.encoding is None else check_encoding(self.encoding),
+            types=parse_types(self.types or ()),
+            empty=self.empty or Empty.TEXT,
             limit=limit,
             multiline_cells=self.multiline_cells,
         )

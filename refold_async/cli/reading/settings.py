@@ -10,8 +10,6 @@ from pathlib import Path
 from attrs import field, frozen
 
 from ... import ConfigurationError
-from .decode import check_encoding
-from .input import STANDARD_INPUT
 
 
 class InputFormat(enum.StrEnum):
@@ -61,46 +59,6 @@ class Reading:
     limit: int | None = None
     multiline_cells: bool = False
 
-    @classmethod
-    def parse(
-        cls,
-        file: str,
-        *,
-        chosen: InputFormat | None = None,
-        delimiter: str | None = None,
-        encoding: str | None = None,
-        types: Iterable[str] = (),
-        empty: Empty | None = None,
-        limit: int | None = None,
-        multiline_cells: bool = False,
-    ) -> Reading:
-        """Make them from what was typed, for this file.
-
-        :raises ConfigurationError: for what makes no sense.
-        """
-        form = chosen or format_of(file)
-        types = list(types)
-        for name, used in (
-            ("--delimiter", delimiter is not None),
-            ("--types", bool(types)),
-            ("--empty", empty is not None),
-            ("--multiline-cells", multiline_cells),
-        ):
-            if used and form is not InputFormat.CSV:
-                shown = STANDARD_INPUT if file == "-" else file
-                raise ConfigurationError(
-                    f"{name} is for CSV, and {shown} is read as JSON Lines: if it is CSV, say --format csv"
-                )
-        return cls(
-            format=form,
-            delimiter=None if delimiter is None else _parse_delimiter(delimiter),
-            encoding=None if encoding is None else check_encoding(encoding),
-            types=_parse_types(types),
-            empty=empty or Empty.TEXT,
-            limit=limit,
-            multiline_cells=multiline_cells,
-        )
-
     @property
     def meaning(self) -> tuple[str, ...]:
         """What decides which event a row is, as far as it differs from the defaults: for comparing two runs."""
@@ -114,7 +72,11 @@ def format_of(file: str) -> InputFormat:
     return InputFormat.CSV if suffix in _TABLES else InputFormat.JSONL
 
 
-def _parse_delimiter(text: str) -> str:
+def parse_delimiter(text: str) -> str:
+    """Return the delimiter that was typed, or named.
+
+    :raises ConfigurationError: for what cannot be one.
+    """
     delimiter = _DELIMITERS.get(text.lower(), text)
     if len(delimiter) != 1 or delimiter in '"\r\n\0' or delimiter.isalnum():
         raise ConfigurationError(
@@ -124,7 +86,11 @@ def _parse_delimiter(text: str) -> str:
     return delimiter
 
 
-def _parse_types(given: list[str]) -> dict[str, CellType]:
+def parse_types(given: Iterable[str]) -> dict[str, CellType]:
+    """Return the types of columns that were typed as `amount=number,won=bool`.
+
+    :raises ConfigurationError: for anything else.
+    """
     found: dict[str, CellType] = {}
     for text in given:
         for part in next(csv.reader([text]), []):

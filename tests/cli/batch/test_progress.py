@@ -37,10 +37,17 @@ class Shown:
 def test_a_line_says_all_there_is_to_say() -> None:
     shown = Shown()
     for second in range(6):
-        done = Status(accepted=200 * second, position=5000 * second, total=100_000)
+        done = Status(counts={"accepted": 200 * second}, position=5000 * second, total=100_000)
         shown.after(1, done)
     words = shown.after(
-        0, Status(accepted=1000, rejected=2, ambiguous=1, retries=1, waiting=7, position=25_000, total=100_000)
+        0,
+        Status(
+            counts={"accepted": 1000, "rejected": 2, "ambiguous": 1},
+            retries=1,
+            waiting=7,
+            position=25_000,
+            total=100_000,
+        ),
     )
     assert words == (
         "1,003 done: 1,000 accepted, 2 rejected, 1 ambiguous; 1 retry; 200.8/s; 7 waiting for the rate limit; "
@@ -51,19 +58,19 @@ def test_a_line_says_all_there_is_to_say() -> None:
 def test_while_it_is_paused_the_pause_is_shown_in_place_of_the_speed() -> None:
     shown = Shown()
     for second in range(1, 21):
-        shown.after(1, Status(accepted=10 * second, position=10 * second, total=1000, of_rows=True))
-    words = shown.after(1, Status(accepted=200, position=200, total=1000, paused=50.4, of_rows=True))
+        shown.after(1, Status(counts={"accepted": 10 * second}, position=10 * second, total=1000, of_rows=True))
+    words = shown.after(1, Status(counts={"accepted": 200}, position=200, total=1000, paused=50.4, of_rows=True))
     assert words == "200 done: 200 accepted; paused by the server for 50 s; about 80 s left"
-    words = shown.after(1, Status(accepted=200, position=200, total=1000, unreachable=300, of_rows=True))
+    words = shown.after(1, Status(counts={"accepted": 200}, position=200, total=1000, unreachable=300, of_rows=True))
     assert words == "200 done: 200 accepted; waiting: Refold cannot be reached, for 5 min now"
 
 
 def test_what_is_not_known_is_not_shown() -> None:
     shown = Shown()
     assert shown.after(0, Status()) == "0 done: 0 accepted"
-    assert "left" not in shown.after(1, Status(accepted=5, position=50))
-    shown.after(1, Status(accepted=10, position=100))
-    assert "/s" not in shown.after(40, Status(accepted=10, position=100)), "nothing has ended for long"
+    assert "left" not in shown.after(1, Status(counts={"accepted": 5}, position=50))
+    shown.after(1, Status(counts={"accepted": 10}, position=100))
+    assert "/s" not in shown.after(40, Status(counts={"accepted": 10}, position=100)), "nothing has ended for long"
 
 
 def test_without_a_terminal_there_are_lines_that_grow_rarer() -> None:
