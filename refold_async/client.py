@@ -175,8 +175,13 @@ class RefoldClient:
         if files is not None:
             call.files = files
         limit = settings.deadline if deadline is UNSET else to_deadline(deadline)
-        receipt: Receipt = await sender.send(call, limit)
-        return receipt
+        try:  # what `Sender.send` does, in this frame: a call that waits is one coroutine
+            evidence = await sender.begin(call, limit)
+            receipt: Receipt | None = sender.conclude(call, evidence)
+        except BaseException:
+            sender.break_off(call)
+            raise
+        return receipt or await sender.go_on(call, evidence)
 
     async def trigger_all(
         self,

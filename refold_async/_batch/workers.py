@@ -237,7 +237,13 @@ class Batch:
                 call = sender.new_call(trigger, is_patient=True)
                 active.add(call)
                 try:
-                    receipt = await sender.send(call, deadline)
+                    try:  # what `Sender.send` does, in this frame
+                        evidence = await sender.begin(call, deadline)
+                        receipt = sender.conclude(call, evidence)
+                    except BaseException:
+                        sender.break_off(call)
+                        raise
+                    receipt = receipt or await sender.go_on(call, evidence)
                     outcome: Outcome = AcceptedOutcome(index, trigger, _ACCEPTED, receipt, None, receipt.attempts)
                 except RefoldError as error:
                     outcome = failed(index, trigger, error)

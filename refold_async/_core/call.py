@@ -102,6 +102,7 @@ class Call:
     :ivar given: the trigger that it was made from; None until somebody asks for `trigger`, where there was none.
     :ivar parts: its files, once they were read.
     :ivar is_for_all: it fires for every application, and `slug` is only a word for that in messages.
+    :ivar began: loop time at which the attempt under way began, where a hook is to be told how long it takes.
     :ivar tried: how many attempts reached the wire.
     :ivar verdicts: those of the attempts so far, the last one included.
     :ivar last: the evidence of the last attempt.
@@ -113,9 +114,9 @@ class Call:
     """
 
     __slots__ = (
-        "_id", "_launch", "_paused_for", "_queued_at", "_timer", "_window_end", "attempt", "before_send", "config_id",
-        "deadline", "document", "event", "exchange", "files", "first_sent", "first_sent_at", "future", "given",
-        "idempotency_key", "instance_tag", "interrupted", "is_for_all", "is_judged", "is_patient", "last",
+        "_id", "_launch", "_paused_for", "_queued_at", "_timer", "_window_end", "attempt", "before_send", "began",
+        "config_id", "deadline", "document", "event", "exchange", "files", "first_sent", "first_sent_at", "future",
+        "given", "idempotency_key", "instance_tag", "interrupted", "is_for_all", "is_judged", "is_patient", "last",
         "linked_account_id", "number", "parts", "payload", "policy", "request", "scope", "slots", "slug", "started",
         "state", "timeout", "tried", "until", "verdicts",
     )  # fmt: skip
@@ -160,6 +161,7 @@ class Call:
         self.slots: FairSemaphore | None = None
         self.document: dict[str, Any] | None = None
         self.started = 0.0
+        self.began = 0.0
         self.files: Mapping[str, FileTypes] | None = None
         self.parts: tuple[Part, ...] = ()
         self.is_for_all = False

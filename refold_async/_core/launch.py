@@ -47,6 +47,7 @@ class Launcher:
         self._gate = gate
         self._window = window
         self._goes_in_steps = goes_in_steps
+        self._on_slot = self._launch_queued  # bound once, and not for each call that waits
 
     def at_once(self, call: Call) -> asyncio.Future[Any] | None:
         """Write the attempt of a call that holds no slot here and now, or let it wait for a slot.
@@ -73,7 +74,7 @@ class Launcher:
         future: asyncio.Future[Any] = pool.loop.create_future()
         timer = self._life.timer
         assert timer is not None
-        call.queue(slots, timer, future, self._launch_queued)
+        call.queue(slots, timer, future, self._on_slot)
         return future
 
     def _launch_queued(self, call: Call) -> None:

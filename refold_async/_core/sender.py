@@ -97,9 +97,8 @@ class Sender:
         # What an attempt may need that cannot be done in the callback that frees its slot.
         goes_in_steps = self.goes_in_steps or credential.rotates or settings.before_send is not None
         self.launcher = Launcher(life, limiter, self.gate, self._window, goes_in_steps=goes_in_steps)
-        self._is_only_told = self._hooks is not None and breaker is None and not self.goes_in_steps
-        # Whether anybody is to be told of each attempt, or it is judged in another way than a trigger's.
-        self._is_watched = self._hooks is not None or breaker is not None or self.goes_in_steps
+        # Whether nobody but `judge` has a say in what a plain acceptance means.
+        self._judges_plainly = breaker is None and not self.goes_in_steps
 
     def with_settings(self, settings: Settings, limiter: PriorityRateLimiter | None) -> Sender:
         """Return a sender for a view: other settings, and perhaps another limiter; the rest is shared."""
@@ -170,8 +169,26 @@ class Sender:
     async def send(self, call: Call, deadline: float | None) -> Any:
         """Send the trigger. Returns its receipt once it was accepted; other calls return what is theirs.
 
+        Whoever sends many has these lines in a frame of their own, so that a call that waits is one coroutine.
+
         :param deadline: seconds for all of it; None for no limit.
         :raises RefoldError: with the verdict, when it was not.
+        """
+        try:
+            evidence = await self.begin(call, deadline)
+            ended = self.conclude(call, evidence)
+        except BaseException:
+            self.break_off(call)
+            raise
+        return ended or await self.go_on(call, evidence)
+
+    def begin(self, call: Call, deadline: float | None) -> Awaitable[Evidence | None]:
+        """Check what is to be sent, and begin the first attempt. Whatever is raised, `break_off` is to be called.
+
+        Returns what has to be awaited for its evidence, for `conclude`; that is None where there is more to do first.
+
+        :param deadline: seconds for all of the call; None for no limit.
+        :raises RefoldError: for what could not be sent.
         """
         life = self.life
         refused: RefoldError | None = None
@@ -181,49 +198,94 @@ class Sender:
             if deadline is not None:
                 call.set_time(deadline, call.started)
             if call.files is not None:
-                await self._read_files(call)
-            call.request = self.encode(call)
-            if call.first_sent_at is not None:
-                continue_window(call, self._window)
+                return self._begin_with_files(call)
+            self._prepare(call)
         except RefoldError as error:
             refused = error
         if refused is not None:
-            call.name_error(refused)
-            self._finish(call, refused.delivery or Delivery.NOT_SENT, None, refused)
-            raise refused
-        life.calls.add(call)
-        self.budget.record_call()
+            raise self._refused(call, refused)
+        return self._first_attempt(call)
+
+    async def _begin_with_files(self, call: Call) -> Evidence | None:
+        refused: RefoldError | None = None
         try:
-            # The first attempt of most calls: at once, in this very frame. The rest is decided in one place only.
-            call.attempt = 1
-            evidence = None
-            if not self._is_watched:
-                future = self.launcher.at_once(call)
-                evidence = await Attempt(self, call).run() if future is None else await future
-            accepted = evidence is not None and self._is_plain_acceptance(call, evidence)
-            if not accepted:
-                accepted = await self._try_until_decided(call, evidence)
-        except BaseException:  # cancelled: the hooks are told the verdict, and it is raised again as it came
-            self._abandon(call)
-            call.state = _DONE
-            call.exchange = None
-            life.finished(call)
-            self._finish(call, call.delivery, None, None)
+            await self._read_files(call)
+            self._prepare(call)
+        except RefoldError as error:
+            refused = error
+        if refused is not None:
+            raise self._refused(call, refused)
+        return await self._first_attempt(call)
+
+    def _prepare(self, call: Call) -> None:
+        call.request = self.encode(call)
+        if call.first_sent_at is not None:
+            continue_window(call, self._window)
+
+    def _refused(self, call: Call, error: RefoldError) -> RefoldError:
+        """Return the error of a call that was never begun."""
+        call.state = _DONE
+        call.name_error(error)
+        self._finish(call, error.delivery or Delivery.NOT_SENT, None, error)
+        return error
+
+    def _first_attempt(self, call: Call) -> Awaitable[Evidence | None]:
+        self.life.calls.add(call)
+        self.budget.record_call()
+        call.attempt = 1
+        return self._attempt(call)
+
+    def conclude(self, call: Call, evidence: Evidence | None) -> Any:
+        """Return what a call returns whose first attempt was plainly accepted; None if there is more to it: `go_on`."""
+        if evidence is None:
+            return None
+        if not self._judges_plainly or not self._is_plain_acceptance(call, evidence):
+            return None
+        if self._hooks is not None or logger.isEnabledFor(logging.DEBUG):
+            self._report(call, evidence, ACCEPTED_VERDICT)
+        self._over(call)
+        receipt = self._success(call)
+        if self._hooks is not None:
+            self._finish(call, _ACCEPTED, receipt, None)
+        return receipt
+
+    async def go_on(self, call: Call, evidence: Evidence | None) -> Any:
+        """Go on after the first attempt that `conclude` did not end: judge it, and try until the call is decided.
+
+        :raises RefoldError: with the verdict, when it was not accepted.
+        """
+        try:
+            accepted = await self._try_until_decided(call, evidence)
+        except BaseException:
+            self.break_off(call)
             raise
+        self._over(call)
+        if accepted:
+            receipt = self._success(call)
+            self._finish(call, _ACCEPTED, receipt, None)
+            return receipt
+        failure = self._failure(call)
+        self.life.raised(failure, self.settings.idempotency)
+        self._finish(call, call.delivery, None, failure)
+        raise failure
+
+    def break_off(self, call: Call) -> None:
+        """End a call that was cancelled, unless it has ended already: the hooks are told the verdict."""
+        if call.state is _DONE:
+            return
+        self._abandon(call)
+        call.state = _DONE
+        call.exchange = None
+        self.life.finished(call)
+        self._finish(call, call.delivery, None, None)
+
+    def _over(self, call: Call) -> None:
         call.state = _DONE
         call.exchange = None  # which knows the call: without the circle both are freed at once
+        life = self.life
         life.calls.discard(call)
         if life.is_closed:
             life.finished(call)
-        if accepted:
-            receipt = self._success(call)
-            if self._is_watched:
-                self._finish(call, _ACCEPTED, receipt, None)
-            return receipt
-        failure = self._failure(call)
-        life.raised(failure, self.settings.idempotency)
-        self._finish(call, call.delivery, None, failure)
-        raise failure
 
     def _success(self, call: Call) -> Any:
         """Return what an accepted call returns."""
@@ -247,11 +309,6 @@ class Sender:
         try:
             with life.scope_of(call):
                 await anyio.to_thread.run_sync(read_parts, call, abandon_on_cancel=True)
-        except RefoldError:
-            raise
-        except BaseException:  # cancelled: nothing was sent, and it is raised again as it came
-            self._finish(call, Delivery.NOT_SENT, None, None)
-            raise
         finally:
             life.finished(call)
         life.check()  # nothing else awaits between the look at the start and the first attempt
@@ -281,46 +338,43 @@ class Sender:
         call.is_judged = True
         call.tried = 1
         call.verdicts = [ACCEPTED_VERDICT]
-        if self._hooks is None and logger.isEnabledFor(logging.DEBUG):  # where there are hooks, the loop reports
-            self._report(call, evidence, ACCEPTED_VERDICT, 0.0)
         return True
 
-    async def _try_until_decided(self, call: Call, evidence: Evidence | None = None) -> bool:
+    async def _try_until_decided(self, call: Call, evidence: Evidence | None) -> bool:
         """Try until it is accepted, or may not be tried again. Returns whether it was accepted.
 
-        :param evidence: of the first attempt, if that was made already.
+        :param evidence: of the first attempt; None where there was more to do before its write.
         """
         while True:
-            began = 0.0
             if evidence is None:
-                if self._hooks is not None:
-                    began = self.life.clock.now()
-                    self._hooks.attempt_started(call)
-                evidence = await self._attempt(call)
-            if self._is_only_told and call.attempt == 1 and self._is_plain_acceptance(call, evidence):
-                verdict = ACCEPTED_VERDICT
-            else:
-                verdict = self._judge(call, evidence)
+                evidence = await Attempt(self, call).run()
+            verdict = self._judge(call, evidence)
             if evidence.status == 429:
                 await self._throttled(call, verdict)
-            self._report(call, evidence, verdict, began)
+            self._report(call, evidence, verdict)
             if verdict.kind is None:
                 return True
             delay = self._delay(call, verdict)
             if delay is None or not await self._back_off(call, delay, verdict):
                 return False
-            evidence = None
             call.attempt += 1
             call.is_judged = False
+            evidence = await self._attempt(call)
 
-    async def _attempt(self, call: Call) -> Evidence:
-        """Make one attempt: at once if all is at hand, else in steps. Returns its evidence."""
+    def _attempt(self, call: Call) -> Awaitable[Evidence | None]:
+        """Make one attempt: at once if all is at hand, else in steps.
+
+        Returns what has to be awaited for its evidence; that is None where it waited for a slot, and has to go on in
+        steps.
+        """
+        if self._hooks is not None:
+            call.began = self.life.clock.now()
+            self._hooks.attempt_started(call)
         if call.interrupted is None and call.slots is None:
             future = self.launcher.at_once(call)
-            evidence: Evidence | None = None if future is None else await future
-            if evidence is not None:
-                return evidence
-        return await Attempt(self, call).run()
+            if future is not None:
+                return future
+        return Attempt(self, call).run()
 
     def _abandon(self, call: Call) -> None:
         """Leave nothing behind of a call that was cancelled, and judge it by what is known."""
@@ -432,16 +486,15 @@ class Sender:
 
     # Telling.
 
-    def _report(self, call: Call, evidence: Evidence, verdict: Verdict, began: float) -> None:
+    def _report(self, call: Call, evidence: Evidence, verdict: Verdict) -> None:
         if self._hooks is None and not logger.isEnabledFor(logging.DEBUG):
             return
-        elapsed = self.life.clock.now() - began if began else 0.0
         logger.debug(
             "call %s (%s, %r): attempt %d: %s (%r)",
             call.id, call.slug, call.event, call.attempt, verdict.delivery, evidence,
         )  # fmt: skip
         if self._hooks is not None:
-            self._hooks.attempt_finished(call, evidence, verdict, elapsed)
+            self._hooks.attempt_finished(call, evidence, verdict, self.life.clock.now() - call.began)
 
     def _finish(self, call: Call, delivery: Delivery, receipt: Receipt | None, error: RefoldError | None) -> None:
         if error is not None:
