@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +15,7 @@ from .batch.reconcile import reconcile
 from .bench.command import bench
 from .console.exits import EXIT_ACCEPTED, EXIT_AMBIGUOUS, EXIT_FAILED, EXIT_USAGE, stop
 from .console.options import CACert, Verbose, trusted
+from .console.output import print_json
 from .console.passwords import Discreet
 from .console.words import in_options, with_cause
 from .demo import run_demo
@@ -69,7 +69,7 @@ def demo(
     """Fire a batch at an embedded mock of Refold, with faults switched on, and check it against the mock's ledger."""
     summary = anyio.run(run_demo, events, seed, rate, Console(stderr=as_json))
     if as_json:
-        typer.echo(json.dumps(summary.as_dict()))
+        print_json(summary.as_dict())
     raise typer.Exit(EXIT_ACCEPTED if summary.truthful else EXIT_FAILED)
 
 
@@ -212,7 +212,7 @@ app.command("bench")(bench)
 
 def _report(as_json: bool, **facts: object) -> None:
     if as_json:
-        typer.echo(json.dumps(facts))
+        print_json(facts)
         return
     words = f"{facts['delivery']} after {facts['attempts']} attempt(s): {facts['message']}"
     typer.echo(words, err=facts["delivery"] != Delivery.ACCEPTED.value)

@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -111,7 +111,8 @@ def mock_server(
 
     try:
         if workers == 1:
-            dedupe = None if dedupe_header is None else _dedupe(dedupe_header, repeat_status)
+            status: Literal[200, 409] = 409 if repeat_status == 409 else 200
+            dedupe = None if dedupe_header is None else Dedupe(header=dedupe_header, repeat_status=status)
             server = MockRefold(host=host, port=port, tls=tls, dedupe=dedupe, **options[0])
             if ca_file is not None:
                 _write(ca_file, server.ca_pem)
@@ -132,10 +133,6 @@ def _write(path: Path, data: bytes) -> None:
         path.write_bytes(data)
     except OSError as error:
         stop(f"cannot write {path}: {error.strerror}")
-
-
-def _dedupe(header: str, status: int) -> Dedupe:
-    return Dedupe(header=header, repeat_status=409 if status == 409 else 200)
 
 
 def _summed_up(totals: Totals) -> str:

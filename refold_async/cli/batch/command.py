@@ -21,6 +21,7 @@ from ...limiters import MemoryRateLimiter, SharedRateLimiter
 from ...policies.fence import place_of
 from ..console.exits import EXIT_USAGE
 from ..console.options import command_of, trusted
+from ..console.output import print_json
 from ..console.progress import Progress, print_line
 from ..console.words import in_options
 from ..reading.input import Input, InputError
@@ -199,7 +200,7 @@ class BatchCommand:
         if report.error is not None:
             print_line(Console(stderr=True), report.error)
         if self.output.as_json:
-            typer.echo(json.dumps(summary.as_dict()))
+            print_json(summary.as_dict())
         elif not self.output.quiet and (report.finished or report.stopped != "input"):
             summary.show(Console())
         return summary.exit_code
@@ -221,7 +222,7 @@ def _run(make: Callable[[], BatchCommand], values: dict[str, Any]) -> None:
         message = in_options(str(error))
         typer.echo(message, err=True)
         if values["as_json"]:
-            typer.echo(json.dumps({"error": message, "exit_code": EXIT_USAGE}))
+            print_json({"error": message, "exit_code": EXIT_USAGE})
         code = EXIT_USAGE
     raise typer.Exit(code)
 

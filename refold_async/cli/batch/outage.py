@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import anyio
@@ -13,6 +13,7 @@ from attrs import define, field
 from ... import CircuitBreaker, CircuitOpenError, Delivery, RefoldClient
 from ...hooks import AttemptFinished, HookEvent
 from ...policies.circuit import Probe, is_outage
+from ...policies.verdict import causes
 from ..console.words import duration, spelled
 
 _LONGEST_HOLD: Final = 300.0
@@ -185,16 +186,10 @@ def reader(client: RefoldClient) -> Callable[[], Awaitable[int]]:
     return read
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
 def is_permanent(error: BaseException) -> bool:
     """Whether it could not connect for a reason that does not pass by itself: the host's name, or its certificate."""
     return any(
         isinstance(cause, ssl.SSLCertVerificationError)
         or (isinstance(cause, socket.gaierror) and cause.errno in _PERMANENT_LOOKUP_ERRORS)
-        for cause in _chain(error)
+        for cause in causes(error)
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +14,10 @@ from attrs import define, field
 from ... import ConfigurationError, Reconciliation, RefoldClient, Sent
 from ..console.exits import EXIT_ACCEPTED, EXIT_AMBIGUOUS, EXIT_USAGE
 from ..console.options import CACert, Verbose
+from ..console.output import AsJSON, fail, print_json, show_table
 from ..console.words import counted
-from ..lookup.reads import AsJSON, Deadline, fail, read_with, show_table
-from .recovery import JournalError, journal_at_rest
+from ..lookup.reads import Deadline, read_with
+from .recovery import JournalError, journal_at_rest, parse_line
 from .table import RowState, Table
 
 
@@ -79,7 +79,7 @@ def reconcile(
     code = EXIT_AMBIGUOUS if unresolved else EXIT_ACCEPTED
     if as_json:
         counts = {"fired": len(facts) - unresolved, "unresolved": unresolved}
-        typer.echo(json.dumps({**counts, "rows": facts, "exit_code": code}))
+        print_json({**counts, "rows": facts, "exit_code": code})
     else:
         _show(facts, unresolved)
     raise typer.Exit(code)
@@ -143,11 +143,8 @@ def _entries(file: Any, size: int) -> Iterator[dict[str, Any]]:
         read += len(line)
         if read > size:
             return
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(entry, dict):
+        entry = parse_line(line)
+        if entry is not None:
             yield entry
 
 

@@ -75,7 +75,7 @@ def recover(file: IO[bytes], name: str, table: Table, settings: str | None) -> R
     place = ""
     version = VERSION
     for number, line in enumerate(file, 1):
-        entry = _parse(line)
+        entry = parse_line(line)
         whole = line.endswith(b"\n")
         if number == 1:
             if entry is None and not whole and line.startswith(_BEGINNING[: len(line)]):
@@ -99,7 +99,8 @@ def recover(file: IO[bytes], name: str, table: Table, settings: str | None) -> R
     return Recovered(size, ends_line, base_url, version)
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
+def parse_line(line: bytes) -> dict[str, Any] | None:
+    """Return what a line of a journal says; None for what is not one."""
     try:
         entry = json.loads(line)
     except ValueError:

@@ -33,19 +33,8 @@ class RowState(enum.IntEnum):
     """Queued: it cannot be sent before somebody mends it."""
 
 
-_FENCE: Final = (
-    State.QUEUED, State.SENDING, State.AMBIGUOUS, State.RESENDING, State.ACCEPTED, State.REJECTED,
-    State.QUEUED, State.QUEUED, State.QUEUED,
-)  # fmt: skip
-
-_PLAIN: Final = {
-    State.QUEUED: RowState.NOT_SENT,
-    State.SENDING: RowState.SENDING,
-    State.AMBIGUOUS: RowState.AMBIGUOUS,
-    State.RESENDING: RowState.RESENDING,
-    State.ACCEPTED: RowState.ACCEPTED,
-    State.REJECTED: RowState.REJECTED,
-}
+_FENCE: Final = tuple(State.__members__.get(row.name, State.QUEUED) for row in RowState)
+_PLAIN: Final = {state: RowState.NOT_SENT if state is State.QUEUED else RowState[state.name] for state in State}
 
 _DIGEST = 8
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator
 from typing import Annotated, Any
 
 import anyio
 import typer
-from attrs import define
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -19,20 +17,13 @@ from ... import Delivery, RateLimit, RefoldClient, RefoldError
 from ...testing import MockProcesses, Usage
 from ..console.exits import EXIT_ACCEPTED, EXIT_FAILED, stop
 from ..console.options import CACert, Verbose, trusted
+from ..console.output import print_json
 from ..console.signals import drained_by_signals
 from ..mock import FaultsOption, LatencyOption, SeedOption, WorkersOption, worker_options
 from .load import Load, Measured, fire, memory_peak
 
 _REFRESH = 4
 _REFOLDS_OWN_RATE = 20.0
-
-
-@define
-class _Target:
-    """Whom to fire at: a mock of our own, or a base URL."""
-
-    client: dict[str, Any]
-    mock: MockProcesses | None = None
 
 
 def bench(
@@ -89,32 +80,36 @@ def bench(
     }
     console, measured = Console(stderr=as_json), Measured()
     try:
-        with _target(
-            base_url, client, worker_options(workers, latency, faults, seed, rate_limit=None, keep=1000)
-        ) as to:
-            before = None if to.mock is None else to.mock.usage()
-            options = to.client | ({"hooks": [measured.watch]} if rate else {})  # a hook costs, so none without need
+        with _target(base_url, client, worker_options(workers, latency, faults, seed, rate_limit=None, keep=1000)) as (
+            options,
+            mock,
+        ):
+            before = None if mock is None else mock.usage()
+            options |= {"hooks": [measured.watch]} if rate else {}  # a hook costs, so none without need
             with _shown(console, measured, load):
                 anyio.run(_run, options, load, measured, console, backend_options={"use_uvloop": uvloop})
-            after = None if to.mock is None else to.mock.usage()
+            after = None if mock is None else mock.usage()
     except (RefoldError, OSError, RuntimeError, ValueError, ImportError) as error:
         stop(f"cannot run the benchmark: {error}")
     result = _as_dict(measured, load, rate, before, after)
     if as_json:
-        typer.echo(json.dumps(result))
+        print_json(result)
     else:
         console.print(_table(measured, load), _served(result["mock"]), sep="\n")
     raise typer.Exit(EXIT_ACCEPTED if measured.verdicts[Delivery.ACCEPTED] else EXIT_FAILED)
 
 
 @contextlib.contextmanager
-def _target(base_url: str | None, client: dict[str, Any], options: list[dict[str, Any]]) -> Iterator[_Target]:
+def _target(
+    base_url: str | None, client: dict[str, Any], options: list[dict[str, Any]]
+) -> Iterator[tuple[dict[str, Any], MockProcesses | None]]:
+    """Yield the client's options, and the mock that they lead to unless there is a base URL."""
     if base_url is not None:
-        yield _Target({**client, "base_url": base_url})
+        yield {**client, "base_url": base_url}, None
         return
     with MockProcesses(options) as mock:
         own = {"base_url": mock.url, "api_key": mock.api_key, "linked_account_id": "acct_bench"}
-        yield _Target({**client, **own}, mock)
+        yield {**client, **own}, mock
 
 
 async def _run(options: dict[str, Any], load: Load, measured: Measured, console: Console) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
 from ... import EventDefinition, RefoldClient
 from ..console.options import CACert, Verbose
-from .reads import AsJSON, BaseURL, Deadline, read_with, show_table
+from ..console.output import AsJSON, print_json, show_table
+from .reads import BaseURL, Deadline, read_with
 
 events = typer.Typer(no_args_is_help=True, help="See which events there are.")
 
@@ -41,7 +41,7 @@ def list_events(
         found = [each for each in found if name.casefold() in each.name.casefold()]
     found.sort(key=lambda each: each.name)
     if as_json:
-        typer.echo(json.dumps([each.to_dict() for each in found]))
+        print_json([each.to_dict() for each in found])
     else:
         rows = [(each.name, each.id, ", ".join(field.key for field in each.fields)) for each in found]
         show_table(("name", "id", "fields"), rows)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
+from operator import attrgetter
 from typing import Annotated
 
 import typer
 
 from ... import Execution, ExecutionDetail, RefoldClient
 from ..console.options import CACert, Verbose
-from .reads import Account, AsJSON, BaseURL, Deadline, read_with, show_table, to_moment
+from ..console.output import AsJSON, print_json, show_table
+from .reads import Account, BaseURL, Deadline, read_with, to_moment
 
 executions = typer.Typer(no_args_is_help=True, help="See what became of events: the executions of workflows.")
 
@@ -55,7 +56,7 @@ def list_executions(
         read, as_json=as_json, base_url=base_url, cacert=cacert, deadline=deadline, linked_account_id=linked_account_id
     )
     if as_json:
-        typer.echo(json.dumps([each.to_dict() for each in found]))
+        print_json([each.to_dict() for each in found])
     else:
         show_executions(found)
 
@@ -79,19 +80,17 @@ def get_execution(
         read, as_json=as_json, base_url=base_url, cacert=cacert, deadline=deadline, linked_account_id=linked_account_id
     )
     if as_json:
-        typer.echo(json.dumps(found.to_dict() | {"nodes": [dict(node.raw) for node in found.nodes]}))
+        print_json(found.to_dict() | {"nodes": [dict(node.raw) for node in found.nodes]})
         return
     show_executions([found])
     if found.nodes:
         typer.echo()
-        rows = [(node.id, node.name, node.type, node.status, node.attempts) for node in found.nodes]
-        show_table(("node", "name", "type", "status", "attempts"), rows)
+        fields = attrgetter("id", "name", "type", "status", "attempts")
+        show_table(("node", "name", "type", "status", "attempts"), map(fields, found.nodes))
 
 
 def show_executions(found: list[Execution] | list[ExecutionDetail]) -> None:
     """Print executions for people."""
     columns = ("id", "status", "workflow", "event", "created (UTC)", "ended (UTC)")
-    rows = [
-        (each.id, each.status, each.workflow_name, each.event, each.created_at, each.completed_at) for each in found
-    ]
-    show_table(columns, rows)
+    fields = attrgetter("id", "status", "workflow_name", "event", "created_at", "completed_at")
+    show_table(columns, map(fields, found))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any
+from operator import attrgetter
+from typing import Annotated
 
 import typer
 
 from ...outbox import EventStatus
 from ..console.exits import EXIT_ACCEPTED, EXIT_AMBIGUOUS
 from ..console.options import Verbose
+from ..console.output import AsJSON, print_json, show_table
 from ..console.words import counted
-from ..lookup.reads import AsJSON, show_table
 from .load import import_journal, load
 from .place import Place, Queue, migrate_outbox, use_outbox
 
@@ -33,9 +33,9 @@ def stats(place: Place, as_json: AsJSON = False, verbose: Verbose = False) -> No
     found = use_outbox(place, lambda box: box.stats(), as_json=as_json)
     code = EXIT_AMBIGUOUS if found.held else EXIT_ACCEPTED
     if as_json:
-        typer.echo(json.dumps({**found.to_dict(), "exit_code": code}))
+        print_json({**found.to_dict(), "exit_code": code})
     else:
-        show_table(("what", "how many"), [(name.replace("_", " "), value) for name, value in found.to_dict().items()])
+        _show_facts(("what", "how many"), found.to_dict())
     raise typer.Exit(code)
 
 
@@ -53,16 +53,11 @@ def held(
     found = use_outbox(place, lambda box: box.held(limit=limit), as_json=as_json)
     code = EXIT_AMBIGUOUS if found else EXIT_ACCEPTED
     if as_json:
-        typer.echo(json.dumps({"held": [each.to_dict() for each in found], "exit_code": code}))
+        print_json({"held": [each.to_dict() for each in found], "exit_code": code})
     elif found:
         columns = ("key", "slug", "event", "account", "tag", "first sent (UTC)", "what happened")
-        show_table(
-            columns,
-            [
-                (one.key, one.slug, one.event, one.linked_account_id, one.instance_tag, one.first_sent_at, one.message)
-                for one in found
-            ],
-        )
+        fields = attrgetter("key", "slug", "event", "linked_account_id", "instance_tag", "first_sent_at", "message")
+        show_table(columns, map(fields, found))
         typer.echo(f"{counted(len(found), 'event')} held. Look in Refold whether they fired, then say so with resolve.")
     else:
         typer.echo("No event is held.")
@@ -117,7 +112,10 @@ def prune(
 ) -> None:
     """Delete events that were accepted or rejected a while ago."""
     done = use_outbox(place, lambda box: box.prune(days * 86_400), as_json=as_json)
-    typer.echo(json.dumps({"deleted": done}) if as_json else f"{counted(done, 'event')} deleted.")
+    if as_json:
+        print_json({"deleted": done})
+    else:
+        typer.echo(f"{counted(done, 'event')} deleted.")
 
 
 @outbox.command()
@@ -133,7 +131,10 @@ def migrate(
     Exit codes: 0 they are up to date, 1 that failed, and nothing was changed, 2 wrong usage.
     """
     migrate_outbox(place, as_json=as_json)
-    typer.echo(json.dumps({"exit_code": EXIT_ACCEPTED}) if as_json else "The outbox's tables are up to date.")
+    if as_json:
+        print_json({"exit_code": EXIT_ACCEPTED})
+    else:
+        typer.echo("The outbox's tables are up to date.")
 
 
 outbox.command("load")(load)
@@ -141,8 +142,11 @@ outbox.command("import")(import_journal)
 
 
 def _show(found: EventStatus, *, as_json: bool) -> None:
-    facts: dict[str, Any] = found.to_dict()
     if as_json:
-        typer.echo(json.dumps(facts))
+        print_json(found.to_dict())
     else:
-        show_table(("what", "value"), [(name.replace("_", " "), value) for name, value in facts.items()])
+        _show_facts(("what", "value"), found.to_dict())
+
+
+def _show_facts(columns: tuple[str, str], facts: dict[str, object]) -> None:
+    show_table(columns, [(name.replace("_", " "), value) for name, value in facts.items()])

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from attrs import define, evolve, frozen
+from attrs import asdict, define, evolve, frozen
 
 from ... import ConfigurationError, Trigger
 from ...outbox import check_trigger
@@ -21,8 +20,8 @@ from ..batch.source import BadRow, open_rows
 from ..batch.table import Table
 from ..console.exits import EXIT_ACCEPTED, EXIT_FAILED, stop
 from ..console.options import Verbose, command_of
+from ..console.output import AsJSON, print_json
 from ..console.words import counted, in_options, sentence
-from ..lookup.reads import AsJSON
 from ..reading.input import InputError
 from ..reading.options import ReadingOptions
 from ..reading.records import Constants, origin_of
@@ -48,6 +47,10 @@ class PlaceOptions:
     queue: Queue = None
     as_json: AsJSON = False
     verbose: Verbose = False
+
+    def use(self, work: Callable[[AnyOutbox], Awaitable[None]]) -> None:
+        """Do something with the outbox."""
+        use_outbox(self.into, work, as_json=self.as_json, is_new=True, queue=self.queue)
 
 
 _MOST_TOLD = 20
@@ -85,7 +88,7 @@ class LoadCommand:
             with _keyed(self.rows, reading, self.place.prefix, counts) as found:
                 counts.queued = await outbox.put_many(found)
 
-        use_outbox(self.place.into, work, as_json=self.place.as_json, is_new=True, queue=self.place.queue)
+        self.place.use(work)
         _finish(counts, as_json=self.place.as_json)
 
 
@@ -119,16 +122,14 @@ class ImportCommand:
                         stop(
                             f"{file}, line {line}: it is another row than the one that was sent; was the file changed?"
                         )
-                    sent = table.sent.get(line)
-                    known = sent if isinstance(sent, Sent) else None
-                    if not await _take_over(outbox, key, trigger, state, known, counts):
+                    if not await _take_over(outbox, key, trigger, state, table.sent.get(line), counts):
                         stop(
                             f"{file}, line {line}: the batch has fired it, or may have, and this outbox is to send it "
                             f"too, as {key!r}: was the file loaded besides? It would fire twice: import into another "
                             "outbox"
                         )
 
-        use_outbox(self.place.into, work, as_json=self.place.as_json, is_new=True, queue=self.place.queue)
+        self.place.use(work)
         _finish(counts, as_json=self.place.as_json)
 
 
@@ -208,8 +209,7 @@ def _name_of(rows: str) -> str:
 def _finish(counts: Counts, *, as_json: bool) -> None:
     code = EXIT_FAILED if counts.bad else EXIT_ACCEPTED
     if as_json:
-        facts = {"queued": counts.queued, "held": counts.held, "left_out": counts.left_out, "bad": counts.bad}
-        typer.echo(json.dumps({**facts, "exit_code": code}))
+        print_json({**asdict(counts), "exit_code": code})
     else:
         words = [f"{counted(counts.queued, 'event')} in the outbox"]
         words += [f"{counts.held} held, because they may have fired"] if counts.held else []

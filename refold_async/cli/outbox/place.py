@@ -7,13 +7,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
-import anyio
 import typer
 
-from ... import ConfigurationError, InvalidTriggerError, OutboxError, UnknownKeyError
 from ...outbox import SQLiteOutbox
-from ..console.exits import EXIT_FAILED, EXIT_USAGE, stop
-from ..lookup.reads import fail
+from ..console.exits import stop
+from ..console.output import run_or_fail
 
 if TYPE_CHECKING:
     from ...outbox.postgres import PostgresStore
@@ -64,12 +62,7 @@ def use_outbox(
             return await work(found)
 
     _check(place, is_new=is_new, queue=queue)
-    try:
-        return anyio.run(main)
-    except (ConfigurationError, UnknownKeyError, InvalidTriggerError) as error:
-        fail(error, EXIT_USAGE, as_json=as_json)
-    except OutboxError as error:
-        fail(error, EXIT_FAILED, as_json=as_json)
+    return run_or_fail(main, as_json=as_json)
 
 
 def migrate_outbox(place: str, *, as_json: bool) -> None:
@@ -86,12 +79,7 @@ def migrate_outbox(place: str, *, as_json: bool) -> None:
             await outbox.aclose()
 
     _check(place, is_new=False, queue=None)
-    try:
-        anyio.run(main)
-    except ConfigurationError as error:
-        fail(error, EXIT_USAGE, as_json=as_json)
-    except OutboxError as error:
-        fail(error, EXIT_FAILED, as_json=as_json)
+    run_or_fail(main, as_json=as_json)
 
 
 def _check(place: str, *, is_new: bool, queue: str | None) -> None:

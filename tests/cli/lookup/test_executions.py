@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from refold_async.cli.app import app
-from refold_async.cli.lookup.reads import cell_of
+from refold_async.cli.console.output import cell_of
 from refold_async.testing import Fault, MockRefold, RunPlan
 from tests.cli.support import PROGRAM, Ran, whole_environment
 from tests.fakes.server import RawServer, answering, serving
