@@ -7,7 +7,7 @@ only meets the tests of what is around it. Tests that have killed are run once m
 that fails there is left out and printed, and what it killed is tried again.
 
 A survivor is explained by its name in `accepted.toml`, or it counts against the score. Ends with 1 below `--bar`;
-Ctrl-C ends it early, with the score so far.
+Ctrl-C ends it early, with the score of those that have run, which is fair, as they run in the order drawn.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def main() -> None:
     found: list[Mutant] = []
     for path in modules(ROOT, options.only):
         found += mutants_of(ROOT / path, path.relative_to("refold_async").as_posix())
-    drawn = list(draw(sorted(found), options.count, options.seed))
+    drawn = draw(sorted(found), options.count, options.seed)
     print(f"{len(drawn)} of {len(found)} mutants, drawn with seed {options.seed}", flush=True)
     campaign = Campaign(load(options.jobs), options.jobs)
     try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import random
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 from attrs import evolve, frozen
@@ -265,7 +264,9 @@ def _is_talk(node: ast.expr) -> bool:
     return name in _SKIPPED_CALLS
 
 
-def draw(found: list[Mutant], count: int, seed: int) -> Iterator[Mutant]:
-    """Draw so many of them, the same for the same seed and code; all where there are fewer."""
-    chosen = found if count >= len(found) else random.Random(seed).sample(found, count)
-    yield from sorted(chosen)
+def draw(found: list[Mutant], count: int, seed: int) -> list[Mutant]:
+    """Draw so many of them, the same for the same seed and code; all where there are fewer.
+
+    They come in the order drawn, so that the first of them are a fair sample, too.
+    """
+    return random.Random(seed).sample(found, min(count, len(found)))
