@@ -262,3 +262,17 @@ def test_a_429_slows_by_30_percent_and_the_rate_comes_back_in_six_seconds() -> N
         slots = [state.ask(question(Process("a", era=START), limit), START + round(seconds * MICRO)).slot for _ in "ab"]
         gaps.append(slots[1] - slots[0])
     assert gaps == [pytest.approx(MICRO / rate, abs=2) for rate in (7, 8, 10)]
+
+
+@pytest.mark.parametrize("back", [0, 1_000, 20_000, 20_001, 3600 * MICRO])
+@pytest.mark.parametrize("sent", [1, 4, 5, 20])
+def test_the_clock_set_back_makes_no_room(back: int, sent: int) -> None:
+    """It is as if no time had passed: what was sent until then still counts."""
+    state, limit, now = SharedState.new(START), RateLimit(20, 5), START
+    for _ in range(sent):
+        answer = state.ask(question(Process("a", era=START), limit), now)
+        now += answer.wait
+    state.ask(question(Process("a", era=START), limit, wants=False), now)
+    waits = [SharedState.from_dict(state.to_dict()).ask(question(Process("a", era=START), limit), at).wait
+             for at in (now, now - back)]  # fmt: skip
+    assert waits[1] == pytest.approx(waits[0], abs=2)

@@ -1,0 +1,75 @@
+"""Taking a slot without waiting: only where one is free now, and nobody waits for it."""
+
+from __future__ import annotations
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from refold_async import RateLimit
+from refold_async.limiters import MemoryRateLimiter
+from tests.fakes.clock import BACKENDS, run
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("how", ["take", "reserve", "mixed"])
+def test_as_many_as_the_burst_and_then_one_with_each_interval(backend: str, how: str) -> None:
+    async def main() -> None:
+        limiter = MemoryRateLimiter(RateLimit(4, 3), clock=anyio.current_time)
+
+        def takes(number: int) -> bool:
+            if how == "take" or (how == "mixed" and number % 2):
+                return limiter.try_take() is True
+            grant = limiter.try_reserve()
+            if grant is not None:
+                grant.sent()
+            return grant is not None
+
+        assert [takes(number) for number in range(6)] == [True] * 3 + [False] * 3
+        await anyio.sleep(0.25)
+        assert [takes(number) for number in range(2)] == [True, False]
+        await anyio.sleep(0.8)
+        assert takes(0)
+
+    run(backend, main)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_nothing_is_taken_from_those_who_wait_but_by_who_goes_first(backend: str) -> None:
+    async def main() -> None:
+        limiter = MemoryRateLimiter(RateLimit(1, 1), clock=anyio.current_time)
+        order: list[str] = []
+        assert limiter.try_take()
+
+        async def wait(name: str, *, first: bool = False) -> None:
+            grant = await limiter.reserve(first=first)
+            order.append(name)
+            grant.sent()
+
+        async with anyio.create_task_group() as group:
+            for name in "ab":
+                group.start_soon(wait, name)
+                await anyio.wait_all_tasks_blocked() if backend == "trio" else await anyio.lowlevel.checkpoint()
+            await anyio.sleep(0.5)
+            assert limiter.waiting == 2
+            assert not limiter.try_take()
+            assert limiter.try_reserve() is None
+            assert limiter.try_reserve(first=True) is None, "none is free yet"
+            group.start_soon(lambda: wait("urgent", first=True))
+        assert order == ["urgent", "a", "b"]
+        assert limiter.waiting == 0
+
+    run(backend, main)
+
+
+def test_a_grant_says_how_long_it_was_waited_for() -> None:
+    async def main() -> None:
+        limiter = MemoryRateLimiter(RateLimit(2, 1), clock=anyio.current_time)
+        assert await limiter.acquire() == 0
+        assert await limiter.acquire() == pytest.approx(0.5)
+        grant = await limiter.reserve()
+        assert grant.waited == pytest.approx(0.5, abs=0.03)
+        grant.dropped()
+        assert await limiter.acquire() == 0, "a dropped grant costs nothing"
+
+    run("asyncio", main)
