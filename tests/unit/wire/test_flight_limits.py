@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from refold_async._core.settings import Timeouts
+from refold_async._types.evidence import Evidence
 from refold_async._wire.flight import Flight, FlightState
 from refold_async._wire.timer import LoopTimer
 from tests.fakes.clock import run
@@ -73,10 +74,9 @@ def fly(unwritten: int, timeouts: Timeouts, deadline: float, steps: list[Step]) 
         flight.launch(connection, Request(), began)  # type: ignore[arg-type]
         for at, step in steps:
             loop.call_at(began + at, step, flight, connection)
-        evidence = await flight.future
+        evidence: Evidence = await flight.future
         flight.check()
-        assert evidence is not None
-        assert evidence is flight.evidence
+        assert flight.evidence == evidence
         assert owner.statuses == [evidence.status]
         assert (flight.until, timer.timed) == (float("inf"), set())
         ended = loop.time() - began
