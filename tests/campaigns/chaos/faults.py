@@ -14,7 +14,7 @@ from typing import Literal
 from refold_async import Delivery, Idempotency, Receipt, RetryPolicy
 from refold_async.testing import Dedupe, MockRefold
 
-from .tally import PlannedFaults, Tally, crew, open_descriptors
+from .tally import PlannedFaults, Tally, open_descriptors
 
 Wire = Literal["pool", "httpx"]
 
@@ -62,7 +62,7 @@ async def chaos(
 
                 await tally.end_it(number, seed, one, deadline)
 
-            await crew(range(triggers), WORKERS, fire)
+            await tally.crew(range(triggers), WORKERS, fire)
             await tally.look_for_leftovers(plain, CONNECTIONS)
         tally.check(server, triggers)
     if tally.over_deadline > 0.5 * patience:

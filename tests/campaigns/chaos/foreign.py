@@ -17,7 +17,7 @@ from refold_async.testing import Fault, MockRefold
 from refold_async.testing.ledger import Entry
 
 from .faults import DEADLINE, DECLARED, DEDUPE, RETRY
-from .tally import PlannedFaults, Tally, crew, open_descriptors
+from .tally import PlannedFaults, Tally, open_descriptors
 
 SLOTS = 40
 STATUSES = [200, 200, 200, 401, 404, 429, 500, 503]
@@ -135,7 +135,7 @@ async def foreign(triggers: int, seed: int, patience: float = 1.0) -> Tally:
 
                 await tally.end_it(number, seed, one, deadline)
 
-            await crew(range(triggers), SLOTS * 2, fire)
+            await tally.crew(range(triggers), SLOTS * 2, fire)
             await other.aclose()
             await release_leaked_connection(hooks.given._transport, trace_of_hooks)
             await tally.look_for_leftovers(plain, SLOTS)

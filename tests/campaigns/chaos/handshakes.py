@@ -14,7 +14,7 @@ from tests.fakes.relay import SlowHandshakes
 from tests.unit.policies.test_pacing import check_pace
 
 from .faults import CONNECTIONS, DECLARED, DEDUPE, RETRY, WORKERS
-from .tally import FAULTS, PlannedFaults, Tally, crew, open_descriptors
+from .tally import FAULTS, PlannedFaults, Tally, open_descriptors
 
 LIMIT = RateLimit(200, 20)
 PERIOD = 0.4
@@ -75,7 +75,7 @@ async def slow_handshakes(triggers: int, seed: int, patience: float = 1.0) -> Ta
 
                     await tally.end_it(number, seed, one, deadline)
 
-                await crew(range(triggers), WORKERS, fire)
+                await tally.crew(range(triggers), WORKERS, fire)
                 await tally.look_for_leftovers(plain, CONNECTIONS * 2)
             if limiter.waiting:
                 tally.problems.append(f"{limiter.waiting} still wait at the limiter")

@@ -19,7 +19,7 @@ from refold_async.testing import MockRefold
 from tests.fakes.hostile import ERRORS, VALUES, HostileLimiter, hostile
 
 from .faults import CONNECTIONS, DEADLINE, DECLARED, DEDUPE, RETRY, WORKERS
-from .tally import PlannedFaults, Tally, crew, open_descriptors
+from .tally import PlannedFaults, Tally, open_descriptors
 
 NAMES = [*ERRORS, *VALUES]
 PARTS = ["try_take", "try_reserve", "reserve", "throttled", "is_fresh", "sent", "dropped"]
@@ -127,5 +127,5 @@ async def _fire(
                 tally.problems.append(f"{number} of a batch came back {outcome.delivery}")
 
     half = triggers // 2
-    await crew(range(half), WORKERS, single)
-    await crew(range(half, triggers, BATCH), WORKERS // 10, batch)
+    await tally.crew(range(half), WORKERS, single)
+    await tally.crew(range(half, triggers, BATCH), WORKERS // 10, batch)

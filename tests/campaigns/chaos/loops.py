@@ -21,7 +21,7 @@ from refold_async.limiters import MemoryRateLimiter
 from refold_async.testing import MockRefold
 
 from .faults import CONNECTIONS, DEADLINE, DECLARED, DEDUPE, RETRY
-from .tally import PlannedFaults, Tally, crew, open_descriptors
+from .tally import PlannedFaults, Tally, open_descriptors
 
 ROUND = 40
 """Triggers for each loop."""
@@ -138,7 +138,7 @@ class User:
             half = len(numbers) // 2
             rows = [Trigger("pipedrive", "Deal Created", {"n": n}) for n in numbers[half:]]
             batch = asyncio.ensure_future(self._pick().trigger_many(rows, stop_on=None))
-            await crew(numbers[:half], 10, single)
+            await self._tally.crew(numbers[:half], 10, single)
             for number, outcome in zip(numbers[half:], await batch, strict=True):
                 if self._tally.verdicts.get(number) is not outcome.delivery:
                     self._tally.problems.append(f"{number} of a batch came back {outcome.delivery}")

@@ -19,7 +19,7 @@ from refold_async import Delivery, Receipt, RefoldClient
 from refold_async.testing import Fault, MockRefold
 
 from .faults import DECLARED, DEDUPE, RETRY
-from .tally import FAULTS, PlannedFaults, Tally, crew
+from .tally import FAULTS, PlannedFaults, Tally
 
 TIMEOUT = 0.3
 WORKERS = 20
@@ -114,7 +114,7 @@ async def fire_all(url: str, authority: str, triggers: int, seed: int, patience:
 
             await tally.end_it(number, seed, one, deadline, cut=0.05)
 
-        await crew(range(triggers), WORKERS, fire)
+        await tally.crew(range(triggers), WORKERS, fire)
         await tally.look_for_leftovers(plain, WORKERS)
     return tally
 

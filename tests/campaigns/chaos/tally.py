@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import random
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
@@ -55,6 +56,10 @@ FAULTS: dict[Fault, float] = dict.fromkeys(
     ],
     0.013,
 )
+BEAT = 0.01
+STALL = 0.05
+"""Seconds; a third of the shortest timeout of a scene."""
+
 HIDING = {fault.name for fault in FAULTS if fault.hides_truth}
 
 
@@ -98,6 +103,8 @@ class Tally:
     marked: set[int] = field(factory=set)
     over_deadline: float = 0.0
     problems: list[str] = field(factory=list)
+    _times: dict[int, tuple[float, float]] = field(factory=dict)
+    _stalls: list[tuple[float, float]] = field(factory=list)
 
     @property
     def comparable(self) -> dict[int, bool]:
@@ -112,6 +119,8 @@ class Tally:
             if number in self.verdicts:
                 self.problems.append(f"{number} ended twice")
             self.verdicts[number] = event.delivery
+            now = time.monotonic()
+            self._times[number] = (now - event.elapsed, now)
             if event.receipt is not None and event.receipt.after_ambiguous:
                 self.marked.add(number)
 
@@ -121,6 +130,40 @@ class Tally:
             self.problems.append(
                 f"{number} ended {ended.delivery}, and the hooks were told {self.verdicts.get(number)}"
             )
+
+    async def crew(self, numbers: range, workers: int, do: Callable[[int], Awaitable[None]]) -> None:
+        """Do something for each number, so many at a time."""
+        left = iter(numbers)
+
+        async def work() -> None:
+            for number in left:
+                await do(number)
+
+        beating = asyncio.ensure_future(self._notice_stalls())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(workers):
+                    group.create_task(work())
+        finally:
+            beating.cancel()
+
+    async def _notice_stalls(self) -> None:
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(BEAT)
+            if time.monotonic() - began > BEAT + STALL:
+                self._stalls.append((began, time.monotonic()))
+
+    def _met_stalls(self) -> set[int]:
+        """Return the triggers during which this process stood still, as on a machine that is too busy.
+
+        Their timeouts may have passed although nothing was wrong with their answers.
+        """
+        return {
+            number
+            for number, (began, ended) in self._times.items()
+            if any(stall[0] <= ended and began <= stall[1] for stall in self._stalls)
+        }
 
     async def end_it(
         self, number: int, seed: int, fire: Callable[[], Awaitable[Receipt]], deadline: float, cut: float = 0.15
@@ -188,6 +231,7 @@ class Tally:
         missing = set(range(triggers)) - self.verdicts.keys() - self.abandoned
         if missing:
             self.problems.append(f"{len(missing)} calls never finished, such as {min(missing)}")
+        slow = self._met_stalls()
         unexplained = []
         for number, verdict in self.verdicts.items():
             count = fired[number]
@@ -198,7 +242,7 @@ class Tally:
                 self.problems.append(f"{number} was said to be accepted and never fired")
             elif verdict in (Delivery.REJECTED, Delivery.NOT_SENT) and count:
                 self.problems.append(f"{number} fired, and the client said {verdict}")
-            elif verdict is Delivery.AMBIGUOUS and number not in hidden | self.cut | self.abandoned:
+            elif verdict is Delivery.AMBIGUOUS and number not in hidden | self.cut | self.abandoned | slow:
                 unexplained.append(number)
         dropped = ledger.dropped_idle
         if len(unexplained) > dropped + excused:
@@ -218,6 +262,9 @@ class Tally:
             f"  ambiguous: {verdicts[Delivery.AMBIGUOUS]}; truth was hidden by a fault for {hidden}, "
             f"{unexplained} met one of the {dropped} idle connections that were dropped"
         )
+        slow = len(self._met_stalls())
+        if slow:
+            print(f"  this process stood still during {slow} calls: their timeouts prove nothing")
         print("faults played: " + ", ".join(f"{name} {count}" for name, count in sorted(played.items())))
         print(f"longest overrun of a deadline: {max(0.0, self.over_deadline):.3f} s")
 
@@ -247,16 +294,3 @@ def open_descriptors() -> int:
     gc.collect()
     listed = Path("/proc/self/fd")
     return len(list(listed.iterdir())) if listed.exists() else 0
-
-
-async def crew(numbers: range, workers: int, do: Callable[[int], Awaitable[None]]) -> None:
-    """Do something for each number, so many at a time."""
-    left = iter(numbers)
-
-    async def work() -> None:
-        for number in left:
-            await do(number)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(workers):
-            group.create_task(work())
