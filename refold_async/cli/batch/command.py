@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from ..._types.values import UNSET
 from ...limiters import MemoryRateLimiter, SharedRateLimiter
 from ...policies.fence import place_of
 from ..console.exits import EXIT_USAGE
-from ..console.options import command_of, trusted
+from ..console.options import grouped, trusted
 from ..console.output import print_json
 from ..console.progress import Progress, print_line
 from ..console.words import in_options
@@ -48,14 +48,7 @@ _LONG_JOURNAL = 20_000_000
 
 @frozen(kw_only=True)
 class BatchCommand:
-    """Fire an event for each row of a file, once.
-
-    A row has slug, event, payload, linked_account_id, config_id, ordering_key and idempotency_key: the keys of a JSON
-    object on a line of its own, or columns of CSV, whose other columns become the payload. The credential comes from
-    REFOLD_API_KEY or REFOLD_SESSION_TOKEN, never from an option.
-
-    Exit codes: 0 all accepted, 1 some failed, 2 wrong usage or input, 3 some may have fired.
-    """
+    """The options of `batch`, and what is done with them."""
 
     rows: InputOptions
     journal: JournalOptions
@@ -69,6 +62,7 @@ class BatchCommand:
 
         :raises ConfigurationError: naming those that do not.
         """
+        self.journal.check()
         if self.client.tag and self.rows.instance_tag is not None:
             raise ConfigurationError("--tag does not go with --instance-tag: a row has one tag")
         rows, failures = self.rows, self.failures
@@ -215,19 +209,33 @@ class BatchCommand:
             print_line(console, line)
 
 
-def _run(make: Callable[[], BatchCommand], values: dict[str, Any]) -> None:
+@grouped
+def batch(
+    rows: InputOptions,
+    journal: JournalOptions,
+    failures: FailureOptions,
+    pace: PaceOptions,
+    client: ClientOptions,
+    output: OutputOptions,
+) -> None:
+    """Fire an event for each row of a file, once.
+
+    A row has slug, event, payload, linked_account_id, config_id, ordering_key and idempotency_key: the keys of a JSON
+    object on a line of its own, or columns of CSV, whose other columns become the payload. The credential comes from
+    REFOLD_API_KEY or REFOLD_SESSION_TOKEN, never from an option.
+
+    Exit codes: 0 all accepted, 1 some failed, 2 wrong usage or input, 3 some may have fired.
+    """
     try:
-        code = make().run()
+        command = BatchCommand(rows=rows, journal=journal, failures=failures, pace=pace, client=client, output=output)
+        code = command.run()
     except (ConfigurationError, InputError, JournalError) as error:
         message = in_options(str(error))
         typer.echo(message, err=True)
-        if values["as_json"]:
+        if output.as_json:
             print_json({"error": message, "exit_code": EXIT_USAGE})
         code = EXIT_USAGE
     raise typer.Exit(code)
-
-
-batch = command_of(BatchCommand, _run)
 
 
 def _print_if_long(journal: Path) -> None:

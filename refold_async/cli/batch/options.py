@@ -46,7 +46,7 @@ class JournalOptions:
     ] = False
     fsync: Annotated[bool, _journal("--fsync", help="Wait for the disk at each line, against power cuts.")] = False
 
-    def __attrs_post_init__(self) -> None:
+    def check(self) -> None:
         """Check that the options go together.
 
         :raises ConfigurationError: naming those that do not.

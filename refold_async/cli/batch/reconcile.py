@@ -13,10 +13,10 @@ from attrs import define, field
 
 from ... import ConfigurationError, Reconciliation, RefoldClient, Sent
 from ..console.exits import EXIT_ACCEPTED, EXIT_AMBIGUOUS, EXIT_USAGE
-from ..console.options import CACert, Verbose
-from ..console.output import AsJSON, fail, print_json, show_table
+from ..console.options import grouped
+from ..console.output import fail, print_json, show_table
 from ..console.words import counted
-from ..lookup.reads import Deadline, read_with
+from ..lookup.reads import ReadOptions
 from .recovery import JournalError, journal_at_rest, parse_line
 from .table import RowState, Table
 
@@ -33,6 +33,7 @@ class OpenRow:
     sends: dict[str, Sent] = field(factory=dict)
 
 
+@grouped
 def reconcile(
     journal: Annotated[Path, typer.Argument(metavar="JOURNAL", help="The journal of a batch.")],
     within: Annotated[
@@ -42,10 +43,8 @@ def reconcile(
         bool, typer.Option("--details", help="Look at the nodes too, with a request for each execution.")
     ] = False,
     base_url: Annotated[str | None, typer.Option(help="Where Refold is; as the journal has it, if left out.")] = None,
-    cacert: CACert = None,
-    deadline: Deadline = 30.0,
-    as_json: AsJSON = False,
-    verbose: Verbose = False,
+    *,
+    options: ReadOptions,
 ) -> None:
     """List the rows of a batch that may have fired, and which of them are seen to have.
 
@@ -57,7 +56,7 @@ def reconcile(
     try:
         where, rows = read_open_rows(journal)
     except JournalError as error:
-        fail(error, EXIT_USAGE, as_json=as_json)
+        fail(error, EXIT_USAGE, as_json=options.as_json)
 
     async def look(client: RefoldClient) -> dict[int, list[Reconciliation]]:
         host = client.session.base_url.netloc.decode("ascii")
@@ -73,11 +72,11 @@ def reconcile(
 
     found: dict[int, list[Reconciliation]] = {}
     if any(row.sends for row in rows):
-        found = read_with(look, as_json=as_json, base_url=base_url or where, cacert=cacert, deadline=deadline)
+        found = options.read(look, base_url or where)
     facts = [_facts(row, found.get(row.line, [])) for row in rows]
     unresolved = sum(fact["state"] != "fired" for fact in facts)
     code = EXIT_AMBIGUOUS if unresolved else EXIT_ACCEPTED
-    if as_json:
+    if options.as_json:
         counts = {"fired": len(facts) - unresolved, "unresolved": unresolved}
         print_json({**counts, "rows": facts, "exit_code": code})
     else:

@@ -1,7 +1,8 @@
-"""Options that commands share, and commands whose options are the fields of attrs classes."""
+"""Options that commands share, and groups of options."""
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 from collections.abc import Callable
@@ -45,8 +46,32 @@ def trusted(cacert: Path | None) -> bool | str:
     return True if cacert is None else str(cacert)
 
 
-def parameters_of(group: type) -> list[inspect.Parameter]:
-    """Return the parameters that a command needs to be able to fill an attrs class."""
+def grouped(function: Callable[..., None]) -> Callable[..., None]:
+    """Make a command of a function some of whose parameters are groups of options: attrs classes.
+
+    Typer sees one parameter for each field of a group, in its place; the function is given the group.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    groups = {name: hint for name, hint in hints.items() if attrs.has(hint)}
+
+    @functools.wraps(function)
+    def command(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in attrs.fields(group)})
+        function(**values)
+
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name in groups:
+            parameters += _fields_of(groups[name])
+        else:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name]))
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def _fields_of(group: type) -> list[inspect.Parameter]:
     hints = get_type_hints(group, include_extras=True)
     return [
         inspect.Parameter(
@@ -57,30 +82,3 @@ def parameters_of(group: type) -> list[inspect.Parameter]:
         )
         for field in attrs.fields(group)
     ]
-
-
-def command_of(command: type, run: Callable[[Callable[[], Any], dict[str, Any]], None]) -> Callable[..., None]:
-    """Return what typer makes a command of: a function with one parameter for each option of a command's groups.
-
-    :param command: an attrs class whose fields are groups, attrs classes themselves; its docstring is the help.
-    :param run: is given a function that makes the command, and all values by name; both may raise.
-    """
-    groups = get_type_hints(command)
-    fields = {field.name: groups[field.name] for field in attrs.fields(command)}
-
-    def function(**values: Any) -> None:
-        def make() -> Any:
-            return command(
-                **{
-                    name: group(**{field.name: values[field.name] for field in attrs.fields(group)})
-                    for name, group in fields.items()
-                }
-            )
-
-        run(make, values)
-
-    parameters = [parameter for group in fields.values() for parameter in parameters_of(group)]
-    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    function.__doc__ = command.__doc__
-    return function

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from ... import Execution, ExecutionDetail, RefoldClient
-from ..console.options import CACert, Verbose
-from ..console.output import AsJSON, print_json, show_table
-from .reads import Account, BaseURL, Deadline, read_with, to_moment
+from ..console.options import grouped
+from ..console.output import print_json, show_table
+from .reads import Account, BaseURL, ReadOptions, to_moment
 
 executions = typer.Typer(no_args_is_help=True, help="See what became of events: the executions of workflows.")
 
@@ -20,6 +20,7 @@ executions = typer.Typer(no_args_is_help=True, help="See what became of events: 
     epilog="**Examples**\n\n`refold-async executions list --status ERRORED --since 2026-07-01`\n\n"
     "`refold-async executions list --json | jq -r '.[].id'`",
 )
+@grouped
 def list_executions(
     status: Annotated[str | None, typer.Option(help="Such as COMPLETED, ERRORED or RUNNING.")] = None,
     slug: Annotated[list[str] | None, typer.Option(help="Of this application; may be given more than once.")] = None,
@@ -31,10 +32,8 @@ def list_executions(
     oldest_first: Annotated[bool, typer.Option("--oldest-first", help="The other way round.")] = False,
     linked_account_id: Account = None,
     base_url: BaseURL = None,
-    cacert: CACert = None,
-    deadline: Deadline = 30.0,
-    as_json: AsJSON = False,
-    verbose: Verbose = False,
+    *,
+    options: ReadOptions,
 ) -> None:
     """List executions of a linked account, the newest first."""
     first, last = to_moment("--since", since), to_moment("--until", until)
@@ -52,34 +51,29 @@ def list_executions(
         )
         return await listed.collect(limit)
 
-    found = read_with(
-        read, as_json=as_json, base_url=base_url, cacert=cacert, deadline=deadline, linked_account_id=linked_account_id
-    )
-    if as_json:
+    found = options.read(read, base_url, linked_account_id)
+    if options.as_json:
         print_json([each.to_dict() for each in found])
     else:
         show_executions(found)
 
 
 @executions.command("get")
+@grouped
 def get_execution(
     execution_id: Annotated[str, typer.Argument(metavar="ID", help="The execution's id.")],
     linked_account_id: Account = None,
     base_url: BaseURL = None,
-    cacert: CACert = None,
-    deadline: Deadline = 30.0,
-    as_json: AsJSON = False,
-    verbose: Verbose = False,
+    *,
+    options: ReadOptions,
 ) -> None:
     """Show one execution and its nodes."""
 
     async def read(client: RefoldClient) -> ExecutionDetail:
         return await client.executions.get(execution_id)
 
-    found = read_with(
-        read, as_json=as_json, base_url=base_url, cacert=cacert, deadline=deadline, linked_account_id=linked_account_id
-    )
-    if as_json:
+    found = options.read(read, base_url, linked_account_id)
+    if options.as_json:
         print_json(found.to_dict() | {"nodes": [dict(node.raw) for node in found.nodes]})
         return
     show_executions([found])

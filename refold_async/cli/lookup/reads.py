@@ -4,37 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
+from attrs import frozen
 
 from ... import RefoldClient
-from ..console.options import trusted
-from ..console.output import run_or_fail
+from ..console.options import CACert, Verbose, trusted
+from ..console.output import AsJSON, run_or_fail
 
 T = TypeVar("T")
 
 Account = Annotated[str | None, typer.Option(help="The end customer; or REFOLD_LINKED_ACCOUNT_ID.")]
 BaseURL = Annotated[str | None, typer.Option(help="Where Refold is; or REFOLD_BASE_URL.")]
-Deadline = Annotated[float, typer.Option(min=0.1, help="Seconds for each request.")]
 
 
-def read_with(
-    use: Callable[[RefoldClient], Awaitable[T]],
-    *,
-    as_json: bool,
-    base_url: str | None = None,
-    cacert: Path | None = None,
-    **options: Any,
-) -> T:
-    """Return what a function reads with a client; a failure is printed, and ends the command."""
+@frozen(kw_only=True)
+class ReadOptions:
+    """How to read from Refold, and how to print what was read."""
 
-    async def read() -> T:
-        async with RefoldClient(base_url=base_url, verify=trusted(cacert), **options) as client:
-            return await use(client)
+    cacert: CACert = None
+    deadline: Annotated[float, typer.Option(min=0.1, help="Seconds for each request.")] = 30.0
+    as_json: AsJSON = False
+    verbose: Verbose = False
 
-    return run_or_fail(read, as_json=as_json)
+    def read(
+        self, use: Callable[[RefoldClient], Awaitable[T]], base_url: str | None, linked_account_id: str | None = None
+    ) -> T:
+        """Return what a function reads with a client; a failure is printed, and ends the command."""
+
+        async def read() -> T:
+            client = RefoldClient(
+                base_url=base_url,
+                linked_account_id=linked_account_id,
+                verify=trusted(self.cacert),
+                deadline=self.deadline,
+            )
+            async with client:
+                return await use(client)
+
+        return run_or_fail(read, as_json=self.as_json)
 
 
 def to_moment(option: str, text: str | None) -> datetime | None:

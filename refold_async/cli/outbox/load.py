@@ -7,7 +7,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from attrs import asdict, define, evolve, frozen
@@ -19,7 +19,7 @@ from ..batch.recovery import JournalError, journal_at_rest
 from ..batch.source import BadRow, open_rows
 from ..batch.table import Table
 from ..console.exits import EXIT_ACCEPTED, EXIT_FAILED, stop
-from ..console.options import Verbose, command_of
+from ..console.options import Verbose, grouped
 from ..console.output import AsJSON, print_json
 from ..console.words import counted, in_options, sentence
 from ..reading.input import InputError
@@ -27,13 +27,6 @@ from ..reading.options import ReadingOptions
 from ..reading.records import Constants, origin_of
 from ..reading.settings import Reading
 from .place import AnyOutbox, Into, Queue, use_outbox
-
-
-@frozen(kw_only=True)
-class JournalArgument:
-    """Which journal is taken over."""
-
-    journal: Annotated[Path, typer.Argument(metavar="JOURNAL", help="The journal of a batch.")]
 
 
 @frozen(kw_only=True)
@@ -67,8 +60,8 @@ class Counts:
     bad: int = 0
 
 
-@frozen(kw_only=True)
-class LoadCommand:
+@grouped
+def load(rows: ReadingOptions, place: PlaceOptions) -> None:
     """Put an event for each row of a file into an outbox, for its relay or its workers to send.
 
     The rows are those of `refold-async batch`. A row's key is the file's name and the row's line; so repeated after a
@@ -76,24 +69,24 @@ class LoadCommand:
 
     Exit codes: 0 all are in, 1 some rows cannot be sent and were left out, 2 wrong usage or input.
     """
+    counts = Counts()
+    with _errors_of_usage():
+        reading = rows.make_reading()
 
-    rows: ReadingOptions
-    place: PlaceOptions
+    async def work(outbox: AnyOutbox) -> None:
+        with _keyed(rows, reading, place.prefix, counts) as found:
+            counts.queued = await outbox.put_many(found)
 
-    def run(self) -> None:
-        """Do it, and end the command."""
-        counts, reading = Counts(), self.rows.make_reading()
-
-        async def work(outbox: AnyOutbox) -> None:
-            with _keyed(self.rows, reading, self.place.prefix, counts) as found:
-                counts.queued = await outbox.put_many(found)
-
-        self.place.use(work)
-        _finish(counts, as_json=self.place.as_json)
+    place.use(work)
+    _finish(counts, as_json=place.as_json)
 
 
-@frozen(kw_only=True)
-class ImportCommand:
+@grouped
+def import_journal(
+    journal: Annotated[Path, typer.Argument(metavar="JOURNAL", help="The journal of a batch.")],
+    rows: ReadingOptions,
+    place: PlaceOptions,
+) -> None:
     """Take over into an outbox what a batch left: rows that were not sent, and rows that may have fired.
 
     Those that may have fired are held; those that were accepted or rejected are left out. Repeated, no row is there
@@ -101,36 +94,28 @@ class ImportCommand:
 
     Exit codes: 0 all are in, 1 some rows cannot be sent and were left out, 2 wrong usage or input.
     """
-
-    journal: JournalArgument
-    rows: ReadingOptions
-    place: PlaceOptions
-
-    def run(self) -> None:
-        """Do it, and end the command."""
-        counts, reading, file = Counts(), self.rows.make_reading(), self.rows.file
-        table = Table()
-        with journal_at_rest(self.journal.journal, table):
+    counts, file, table = Counts(), rows.file, Table()
+    with _errors_of_usage():
+        reading = rows.make_reading()
+        with journal_at_rest(journal, table):
             pass  # it is in the table now
 
-        async def work(outbox: AnyOutbox) -> None:
-            with _keyed(self.rows, reading, self.place.prefix, counts) as found:
-                for key, trigger in found:
-                    origin = origin_of(trigger)
-                    line, state = origin.line, table.fence(origin.line)
-                    if state is not State.QUEUED and not table.matches(line, origin.digest):
-                        stop(
-                            f"{file}, line {line}: it is another row than the one that was sent; was the file changed?"
-                        )
-                    if not await _take_over(outbox, key, trigger, state, table.sent.get(line), counts):
-                        stop(
-                            f"{file}, line {line}: the batch has fired it, or may have, and this outbox is to send it "
-                            f"too, as {key!r}: was the file loaded besides? It would fire twice: import into another "
-                            "outbox"
-                        )
+    async def work(outbox: AnyOutbox) -> None:
+        with _keyed(rows, reading, place.prefix, counts) as found:
+            for key, trigger in found:
+                origin = origin_of(trigger)
+                line, state = origin.line, table.fence(origin.line)
+                if state is not State.QUEUED and not table.matches(line, origin.digest):
+                    stop(f"{file}, line {line}: it is another row than the one that was sent; was the file changed?")
+                if not await _take_over(outbox, key, trigger, state, table.sent.get(line), counts):
+                    stop(
+                        f"{file}, line {line}: the batch has fired it, or may have, and this outbox is to send it "
+                        f"too, as {key!r}: was the file loaded besides? It would fire twice: import into another "
+                        "outbox"
+                    )
 
-        self.place.use(work)
-        _finish(counts, as_json=self.place.as_json)
+    place.use(work)
+    _finish(counts, as_json=place.as_json)
 
 
 async def _take_over(
@@ -151,14 +136,12 @@ async def _take_over(
     return row is None or row.state is not State.QUEUED or row.attempt > 0 or not state.may_have_fired
 
 
-def _run(make: Callable[[], LoadCommand | ImportCommand], _: dict[str, Any]) -> None:
+@contextmanager
+def _errors_of_usage() -> Iterator[None]:
     try:
-        make().run()
+        yield
     except (ConfigurationError, JournalError) as error:
         stop(in_options(str(error)))
-
-
-load, import_journal = command_of(LoadCommand, _run), command_of(ImportCommand, _run)
 
 
 @contextmanager

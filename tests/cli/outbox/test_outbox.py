@@ -119,6 +119,17 @@ def test_load_leaves_out_rows_that_cannot_be_sent_and_says_which(path: Path) -> 
     assert "--prefix" in cli("load", "-", "--into", path, code=2, stdin=lines)
 
 
+def test_load_and_import_name_options_and_journals_that_cannot_be_and_make_no_outbox(
+    path: Path, tmp_path: Path
+) -> None:
+    rows = tmp_path / "deals.jsonl"
+    rows.write_text('{"slug": "crm", "event": "E"}\n')
+    assert "--delimiter is for CSV" in cli("load", rows, "--into", path, "--delimiter", ";", code=2)
+    assert "is not a journal" in cli("import", rows, rows, "--into", path, code=2)
+    assert "cannot open the journal" in cli("import", tmp_path / "none", rows, "--into", path, code=2)
+    assert not path.exists()
+
+
 def test_import_takes_over_what_a_batch_left(path: Path, tmp_path: Path) -> None:
     rows, journal, place = journal_left(tmp_path)
     shown = cli("import", journal, rows, "--into", path)
