@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from refold_async._core.filelock import try_lock
+from refold_async.cli.batch.journal import Journal
 from refold_async.cli.batch.order import digest_of_key
 from refold_async.cli.batch.recovery import KIND, VERSION, JournalError, recover
 from refold_async.cli.batch.table import RowState, Table
@@ -139,3 +141,16 @@ def test_half_a_line_at_the_end_counts_for_nothing(end: str, torn: str) -> None:
     found = recover(io.BytesIO((whole + end + torn).encode()), "it", table, "s")
     assert found.size == len(whole + end)
     assert found.ends_line == (end == "\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "resume"),
+    [(json.dumps(header()) + "\n", False), ("no journal\n", True), (json.dumps(header(settings="other")) + "\n", True)],
+)
+def test_a_journal_that_is_refused_is_let_go_of(journal: Path, content: str, resume: bool) -> None:
+    journal.write_text(content)
+    with pytest.raises(JournalError):
+        Journal.open(journal, settings="s", base_url="u", place="header k", source="in", resume=resume)
+    with journal.open("rb+") as file:
+        assert try_lock(file.fileno())
+    assert journal.read_text() == content

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import anyio
 import anyio.lowlevel
 import pytest
 
+from benchmarks.fleet.virtual import run as run_virtual
+from benchmarks.fleet.world import Server, SimulatedRateLimiter
 from refold_async import RateLimit
 from refold_async.limiters import MemoryRateLimiter
 from tests.fakes.clock import BACKENDS, run
@@ -73,3 +77,22 @@ def test_a_grant_says_how_long_it_was_waited_for() -> None:
         assert await limiter.acquire() == 0, "a dropped grant costs nothing"
 
     run("asyncio", main)
+
+
+@pytest.mark.parametrize("mode", ["cut off", "frozen", "refusing"])
+def test_a_429_is_taken_in_at_once_by_one_that_goes_alone(mode: str) -> None:
+    """The server does not answer, as is known: nobody waits for it once more."""
+
+    async def main() -> None:
+        server = Server(Random(1))
+        limiter = SimulatedRateLimiter(server, RateLimit(20, 5))
+        (await limiter.reserve()).sent()
+        server.mode = mode  # type: ignore[assignment]
+        (await limiter.reserve()).sent()
+        began = anyio.current_time()
+        await limiter.throttled(7.0)
+        assert anyio.current_time() == began
+        (await limiter.reserve()).sent()
+        assert anyio.current_time() - began >= 7
+
+    run_virtual(main())
