@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
 
+import httpx
 import pytest
 
-from refold_async import RetryPolicy
+from refold_async import RefoldClient, RetryPolicy
 from refold_async._core import lifecycle
 from refold_async._wire.flight import Flight
 from refold_async.testing import Fault, MockRefold
-from tests.fakes.transport import FakeTransport, client_over
+from tests.fakes.transport import FakeTransport, Reply, client_over
 
 pytestmark = pytest.mark.asyncio
 
@@ -56,3 +58,39 @@ async def test_closing_in_a_forked_child_leaves_the_parents_connections_alone(mo
     finally:
         assert isinstance(life._bound, asyncio.AbstractEventLoop)
         life._bound.close()
+
+
+async def test_a_call_that_has_got_its_slot_is_watched_by_its_own_limits_only(server: MockRefold) -> None:
+    async with server.client(rate_limit=None, retry=None, max_connections=1, deadline=50) as client:
+        await asyncio.gather(*(client.trigger("slack", "E", {"n": n}) for n in range(4)))
+        timer = client._sender.life.timer
+        assert timer is not None
+        assert timer.timed == set()
+
+
+class Flow(httpx.Auth):
+    """Notes when its flow is closed."""
+
+    requires_request_body = True
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        try:
+            yield request
+        finally:
+            self.closed += 1
+
+
+@pytest.mark.parametrize("ending", [httpx.ConnectError("no"), httpx.ReadError("no"), 200, 500])
+async def test_an_auth_flow_is_closed_with_its_call(ending: Exception | int) -> None:
+    """While the error, and all that its traceback holds, is still there."""
+    flow, wire = Flow(), FakeTransport(lambda n, before: Reply(ending))
+    async with (
+        httpx.AsyncClient(transport=wire, auth=flow) as session,
+        RefoldClient(api_key="k", linked_account_id="a", http_client=session, retry=None, rate_limit=None) as client,
+    ):
+        got = await asyncio.gather(client.trigger("slack", "E"), return_exceptions=True)
+        assert flow.closed == 1
+        assert isinstance(got[0], Exception) == (ending != 200)
