@@ -61,11 +61,13 @@ async def test_closing_in_a_forked_child_leaves_the_parents_connections_alone(mo
 
 
 async def test_a_call_that_has_got_its_slot_is_watched_by_its_own_limits_only(server: MockRefold) -> None:
-    async with server.client(rate_limit=None, retry=None, max_connections=1, deadline=50) as client:
-        await asyncio.gather(*(client.trigger("slack", "E", {"n": n}) for n in range(4)))
-        timer = client._sender.life.timer
-        assert timer is not None
-        assert timer.timed == set()
+    async with server.client(rate_limit=None, retry=None, max_connections=2, deadline=50) as client:
+        await asyncio.gather(*(client.trigger("slack", "E", {"n": n}) for n in range(12)))
+        life = client._sender.life
+        assert life.timer is not None
+        assert life.slots is not None
+        assert (life.timer.timed, life.slots.available, life.slots.waiting) == (set(), 2, 0)
+    assert sorted(entry.payload["n"] for entry in server.ledger.entries) == list(range(12)), "each is sent once"
 
 
 class Flow(httpx.Auth):

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
+from refold_async import Delivery, RefoldError, Trigger
 from refold_async._core.filelock import try_lock
+from refold_async._types.outcome import FailedOutcome
 from refold_async.cli.batch.journal import Journal
 from refold_async.cli.batch.order import digest_of_key
 from refold_async.cli.batch.recovery import KIND, VERSION, JournalError, recover
-from refold_async.cli.batch.table import RowState, Table
+from refold_async.cli.batch.table import RowState, Sent, Table
+from refold_async.cli.reading.records import Origin
 from refold_async.testing import Fault, MockRefold
 from tests.cli.support import batch, entries, plan, write_rows
 
@@ -154,3 +157,30 @@ def test_a_journal_that_is_refused_is_let_go_of(journal: Path, content: str, res
     with journal.open("rb+") as file:
         assert try_lock(file.fileno())
     assert journal.read_text() == content
+
+
+@pytest.mark.parametrize(
+    ("was_sent", "delivery", "is_written"),
+    [
+        (False, Delivery.NOT_SENT, False),
+        (True, Delivery.NOT_SENT, True),
+        (True, Delivery.REJECTED, True),
+        (True, Delivery.AMBIGUOUS, True),
+        (False, Delivery.REJECTED, True),
+    ],
+)
+def test_an_ending_is_written_but_of_a_row_that_was_never_tried(
+    journal: Path, was_sent: bool, delivery: Delivery, is_written: bool
+) -> None:
+    opened = Journal.open(journal, settings="s", base_url="u", place="header k", source="in", resume=False)
+    try:
+        origin = Origin(line=3, end=3, digest=bytes(8))
+        if was_sent:
+            opened.table.sending(3, bytes(8), Sent("k", "header k", 1.0))
+        error = RefoldError("it did not work")
+        opened.ended(FailedOutcome(0, Trigger("slack", "E", context=origin), delivery, error=error, attempts=1))
+        assert (journal.read_text() != "") == is_written
+        assert opened.unwritten == []
+    finally:
+        opened.close()
+    assert journal.exists() == is_written, "an empty one that was made for this run is removed"
