@@ -7,6 +7,7 @@ from collections.abc import Callable
 from attrs import frozen
 
 from ._types.errors import RefoldError
+from ._types.filling import Filled
 from ._types.values import Delivery, Receipt, Trigger
 
 __all__ = [
@@ -20,11 +21,9 @@ __all__ = [
     "RetryScheduled",
 ]
 
-# Without slots an event is made in half the time, and each attempt makes several.
-
 
 @frozen(slots=False)
-class AttemptStarted:
+class AttemptStarted(Filled):
     """A request is about to be tried.
 
     :param trigger: what is sent; None for a request that fires nothing.
@@ -38,7 +37,7 @@ class AttemptStarted:
 
 
 @frozen(slots=False)
-class AttemptFinished:
+class AttemptFinished(Filled):
     """A request ended, with a status or with an error.
 
     :param trigger: what was sent; None for a request that fires nothing.
@@ -60,7 +59,7 @@ class AttemptFinished:
 
 
 @frozen(slots=False)
-class RetryScheduled:
+class RetryScheduled(Filled):
     """The call will be tried again.
 
     :param trigger: what is sent; None for a request that fires nothing.
@@ -78,7 +77,7 @@ class RetryScheduled:
 
 
 @frozen(slots=False)
-class RateLimitWaited:
+class RateLimitWaited(Filled):
     """The rate limiter held an attempt back.
 
     :param trigger: what is sent; None for a request that fires nothing.
@@ -92,7 +91,7 @@ class RateLimitWaited:
 
 
 @frozen(slots=False)
-class RateLimitPaused:
+class RateLimitPaused(Filled):
     """A 429 paused the limiter, and with it all calls that share it.
 
     :param trigger: what was sent; None for a request that fires nothing.
@@ -106,7 +105,7 @@ class RateLimitPaused:
 
 
 @frozen(slots=False)
-class CallFinished:
+class CallFinished(Filled):
     """A call ended, also one that was cancelled or never sent. This is the last event of each call.
 
     :param trigger: what was sent; None for a request that fires nothing.

@@ -16,7 +16,7 @@ from .._core.usercode import call_logged
 from .._logging import logger
 from .._types.errors import ClientClosedError, RefoldError
 from .._types.evidence import Cut
-from .._types.outcome import AcceptedOutcome
+from .._types.outcome import accepted_outcome
 from .._types.results import BatchInterruptedError, Outcome
 from .._types.values import Delivery, Trigger
 from .._wire.loops import ends_program
@@ -27,7 +27,6 @@ from .ordering import Item, Lanes
 from .outcomes import KEY_FAILED, STOPPED, cut_short, failed, interrupted, invalid, not_attempted
 
 _END: Any = object()
-_ACCEPTED = Delivery.ACCEPTED  # looked up once: on Python 3.11 that takes as long as making an object
 _MAY_HAVE_FIRED = (Delivery.ACCEPTED, Delivery.AMBIGUOUS)
 
 
@@ -69,6 +68,7 @@ class Batch:
         self._source = source
         self._options = options
         self._deliver = deliver
+        self._on_outcome = options.on_outcome
         self._streamed = streamed
         self._stop_on = (*options.stop_on, ClientClosedError)
         self._most_held = options.max_concurrency
@@ -244,7 +244,7 @@ class Batch:
                         sender.break_off(call)
                         raise
                     receipt = receipt or await sender.go_on(call, evidence)
-                    outcome: Outcome = AcceptedOutcome(index, trigger, _ACCEPTED, receipt, None, receipt.attempts)
+                    outcome: Outcome = accepted_outcome(index, trigger, receipt)
                 except RefoldError as error:
                     outcome = failed(index, trigger, error)
                 except BaseException as error:
@@ -300,10 +300,11 @@ class Batch:
 
     def _report(self, outcome: Outcome) -> None:
         self.attempts += outcome.attempts
-        self.may_have_fired = self.may_have_fired or outcome.delivery in _MAY_HAVE_FIRED
-        if self._options.on_outcome is not None:
-            call_logged(f"on_outcome for item {outcome.index}", self._options.on_outcome, outcome)
-        if not self._stopped and isinstance(outcome.error, self._stop_on):
+        if not self.may_have_fired:
+            self.may_have_fired = outcome.delivery in _MAY_HAVE_FIRED
+        if self._on_outcome is not None:
+            call_logged(f"on_outcome for item {outcome.index}", self._on_outcome, outcome)
+        if outcome.error is not None and not self._stopped and isinstance(outcome.error, self._stop_on):
             self.stop(drain=not self._streamed)
             if self._streamed:
                 self._crew.cut_off_after(GRACE, self._cut_off)

@@ -13,6 +13,7 @@ import httpx
 
 from .._types.errors import CallbackError, RefoldError
 from .._types.evidence import NOT_REACHED, Cut, Evidence
+from .._types.filling import filled
 from .._wire.connection import Connection
 from .._wire.flight import Flight
 from .._wire.httpx_wire import HttpxExchange
@@ -262,15 +263,18 @@ class Attempt:
         call = self._call
         request = call.request
         assert request is not None
-        return Sending(
-            call_id=call.id,
-            trigger=call.trigger,
-            attempt=call.attempt,
-            idempotency_key=request.key,
-            linked_account_id=request.account,
-            config_id=request.config,
-            instance_tag=request.instance_tag,
-            token=request.token,
+        return filled(
+            Sending,
+            {
+                "call_id": call.id,
+                "trigger": call.trigger,
+                "attempt": call.attempt,
+                "idempotency_key": request.key,
+                "linked_account_id": request.account,
+                "config_id": request.config,
+                "instance_tag": request.instance_tag,
+                "token": request.token,
+            },
         )
 
     def _launch(self) -> Flight:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .._api.response import cure_of, parse_object, read_document
 from .._types.errors import RefoldError
 from .._types.evidence import NOT_REACHED, Cut, Evidence
-from .._types.values import Delivery, FileTypes, Sent, Trigger
+from .._types.sent import Sent, make_sent
+from .._types.values import Delivery, FileTypes, Trigger
 from .._wire.limits import MAX_RESPONSE_BYTES
 from ..policies.verdict import FailureKind, Verdict, over_attempts
 
@@ -418,12 +419,11 @@ class Call:
         request = self.request
         if self.first_sent is None or request is None:
             return None
-        return self.sent_as(request, host)
+        return make_sent(self.sent_as(request, host))
 
-    def sent_as(self, request: EncodedRequest, host: str) -> Sent:
-        """Return what was sent, or is to be, as this request."""
-        assert self.first_sent is not None
-        return Sent(
+    def sent_as(self, request: EncodedRequest, host: str) -> tuple[Any, ...]:
+        """Return what was sent, or is to be, as this request: what `make_sent` takes."""
+        return (
             _process, self.number, host, self.slug, self.event, request.account, request.config,
             request.instance_tag, request.key, request.token, self.first_sent, request.body,
         )  # fmt: skip

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._logging import log_as_told, logger
 from .._types.errors import ConfigurationError, RefoldError
+from .._types.filling import filled
 from .usercode import call_logged
 
 if TYPE_CHECKING:
@@ -69,14 +70,28 @@ class Hooks:
 
     def attempt_started(self, call: Call) -> None:
         """Tell that a request is about to be tried."""
-        self.emit(self._events.AttemptStarted(call.trigger, call.attempt, call.id))
+        self.emit(
+            filled(
+                self._events.AttemptStarted,
+                {"trigger": call.trigger, "attempt": call.attempt, "call_id": call.id},
+            )
+        )
 
     def attempt_finished(self, call: Call, evidence: Evidence, verdict: Verdict, elapsed: float) -> None:
         """Tell that a request ended."""
         error = None if evidence.error is None else type(evidence.error).__name__
         self.emit(
-            self._events.AttemptFinished(
-                call.trigger, call.attempt, verdict.delivery, evidence.status, error, elapsed, call.id
+            filled(
+                self._events.AttemptFinished,
+                {
+                    "trigger": call.trigger,
+                    "attempt": call.attempt,
+                    "delivery": verdict.delivery,
+                    "status_code": evidence.status,
+                    "error": error,
+                    "elapsed": elapsed,
+                    "call_id": call.id,
+                },
             )
         )
 
@@ -96,7 +111,20 @@ class Hooks:
         self, call: Call, delivery: Delivery, elapsed: float, receipt: Receipt | None, error: RefoldError | None
     ) -> None:
         """Tell that a call ended."""
-        self.emit(self._events.CallFinished(call.trigger, delivery, call.tried, elapsed, receipt, error, call.id))
+        self.emit(
+            filled(
+                self._events.CallFinished,
+                {
+                    "trigger": call.trigger,
+                    "delivery": delivery,
+                    "attempts": call.tried,
+                    "elapsed": elapsed,
+                    "receipt": receipt,
+                    "error": error,
+                    "call_id": call.id,
+                },
+            )
+        )
 
 
 def check_callback(name: str, given: object) -> None:

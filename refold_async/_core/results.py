@@ -19,7 +19,7 @@ from .._types.errors import (
     RefoldTimeoutError,
 )
 from .._types.evidence import Cut, Evidence
-from .._types.values import Delivery, Receipt
+from .._types.values import Delivery, Receipt, make_receipt
 from ..policies.verdict import causes, proxy_status
 from .call import Call
 from .credentials import Credential
@@ -45,23 +45,23 @@ def build_receipt(
     :param document: the JSON object in its body, if it was parsed already.
     """
     raw = accepted.body
-    verdicts = call.verdicts
+    verdicts, request = call.verdicts, call.request
     assert accepted.status is not None and verdicts is not None  # noqa: PT018 - both narrow a type
     if document is None or not isinstance(accepted.head, bytes) or credential.redact(raw) is not raw:
         reading = read_reply(accepted, document, credential.redact)
         raw, document = reading.raw, reading.fields
     message = document.get("message")
-    return Receipt(
-        message=message if isinstance(message, str) else "",
-        status_code=accepted.status,
-        request_id=request_id_of(document, accepted, credential.redact),
-        attempts=call.tried,
-        elapsed=elapsed,
-        idempotency_key=None if call.request is None else call.request.key,
-        after_ambiguous=len(verdicts) > 1 and call.after_ambiguous,
-        raw=raw,
-        duplicate=verdicts[-1].duplicate,
-        sent=call.sent(host),
+    return make_receipt(
+        message if isinstance(message, str) else "",
+        accepted.status,
+        request_id_of(document, accepted, credential.redact),
+        call.tried,
+        elapsed,
+        None if request is None else request.key,
+        len(verdicts) > 1 and call.after_ambiguous,
+        raw,
+        verdicts[-1].duplicate,
+        None if call.first_sent is None or request is None else call.sent_as(request, host),
     )
 
 

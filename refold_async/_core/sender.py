@@ -487,12 +487,11 @@ class Sender:
     # Telling.
 
     def _report(self, call: Call, evidence: Evidence, verdict: Verdict) -> None:
-        if self._hooks is None and not logger.isEnabledFor(logging.DEBUG):
-            return
-        logger.debug(
-            "call %s (%s, %r): attempt %d: %s (%r)",
-            call.id, call.slug, call.event, call.attempt, verdict.delivery, evidence,
-        )  # fmt: skip
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug(
+                "call %s (%s, %r): attempt %d: %s (%r)",
+                call.id, call.slug, call.event, call.attempt, verdict.delivery, evidence,
+            )  # fmt: skip
         if self._hooks is not None:
             self._hooks.attempt_finished(call, evidence, verdict, self.life.clock.now() - call.began)
 

@@ -13,6 +13,7 @@ from attrs import evolve, field, fields_dict, frozen
 
 from .._api.headers import header_value
 from .._types.errors import ConfigurationError, InvalidTriggerError
+from .._types.filling import Filled
 from .._types.values import (
     RESERVED_HEADERS,
     FileTypes,
@@ -58,8 +59,8 @@ class Timeouts:
         return {"connect": self.connect, "read": self.read, "write": self.write, "pool": self.pool}
 
 
-@frozen(kw_only=True, eq=False, slots=False)  # which makes one in half the time
-class Sending:
+@frozen(kw_only=True, eq=False, slots=False)
+class Sending(Filled):
     """An attempt that is about to be made: its slot is granted, and nothing of it is written yet.
 
     :param call_id: the call's id, as logs, errors and hook events name it.

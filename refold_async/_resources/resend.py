@@ -10,7 +10,8 @@ from attrs import evolve
 
 from .._core.sender import Sender
 from .._types.errors import InvalidTriggerError, RefoldError
-from .._types.values import Delivery, Receipt, Sent, Trigger
+from .._types.sent import Sent, make_sent
+from .._types.values import Delivery, Receipt, Trigger
 from ..policies.verdict import FailureKind, Verdict
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Resender(Sender):
         request = super().encode(call)
         sent = self.sent
         request.token = sent.token
-        again = call.sent_as(request, self.address.host)
+        again = make_sent(call.sent_as(request, self.address.host))
         for name, words in _COMPARED.items():
             if getattr(again, name) != getattr(sent, name):
                 raise _refusal(f"{words} is not what was sent")
