@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-T = TypeVar("T", bound="Filled")
+T = TypeVar("T", bound="_Filled")
 
 new: Any = object.__new__
 become: Any = object.__dict__["__class__"].__set__
@@ -17,11 +17,12 @@ become: Any = object.__dict__["__class__"].__set__
 set_field: Any = object.__setattr__
 
 
-class Filled:
+class _Filled:
     """A base of frozen classes without slots, whose objects are soon dropped again; see `filled`."""
 
 
-_fill: Any = Filled.__dict__["__dict__"].__set__
+Filled = _Filled
+_fill: Any = _Filled.__dict__["__dict__"].__set__
 
 
 def filled(kind: type[T], fields: dict[str, Any]) -> T:
