@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 
-from refold_async import Idempotency, InvalidTriggerError, RateLimit, RefoldError, RetryPolicy
+from refold_async import Idempotency, InvalidTriggerError, RateLimit, RefoldConnectionError, RefoldError, RetryPolicy
 from refold_async.limiters import MemoryRateLimiter
 from tests.fakes.clock import BACKENDS, run
 from tests.fakes.transport import FakeTransport, Reply, client_over
@@ -70,5 +72,27 @@ def test_a_first_time_that_is_none_is_refused_by_name(first: Any) -> None:
                 await client.trigger("slack", "E", idempotency_key="k", first_sent_at=first)
             await client.trigger("slack", "E", idempotency_key="k", first_sent_at=datetime.now(UTC))
         assert len(wire.requests) == 1
+
+    run("asyncio", main)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (9, "is not valid yet"), (10, "has expired"), (18, "is self-signed"), (19, "self-signed one in its chain"),
+        (20, "unknown authority"), (21, "unknown authority"), (62, "is for another name"), (64, "not for this address"),
+        (23, "was not accepted: revoked"),
+    ],
+)  # fmt: skip
+def test_a_certificate_that_is_not_accepted_says_why(code: int, words: str) -> None:
+    cause = ssl.SSLCertVerificationError("certificate verify failed")
+    cause.verify_code, cause.verify_message = code, "revoked"
+    failure = httpx.ConnectError("handshake failed")
+    failure.__cause__ = cause
+
+    async def main() -> None:
+        async with client_over(FakeTransport(lambda n, before: Reply(failure))) as client:
+            with pytest.raises(RefoldConnectionError, match="the TLS certificate of .*" + words):
+                await client.trigger("slack", "E")
 
     run("asyncio", main)
