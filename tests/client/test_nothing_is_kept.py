@@ -12,6 +12,7 @@ import pytest
 from refold_async import RefoldClient, RetryPolicy
 from refold_async._core import lifecycle
 from refold_async._wire.flight import Flight
+from refold_async._wire.httpx_wire import _LegAuth
 from refold_async.testing import Fault, MockRefold
 from tests.fakes.transport import FakeTransport, Reply, client_over
 
@@ -96,3 +97,18 @@ async def test_an_auth_flow_is_closed_with_its_call(ending: Exception | int) -> 
         got = await asyncio.gather(client.trigger("slack", "E"), return_exceptions=True)
         assert flow.closed == 1
         assert isinstance(got[0], Exception) == (ending != 200)
+
+
+async def test_an_auth_flow_is_closed_with_the_one_around_it_and_not_a_turn_later() -> None:
+    class Legs:
+        begun = 0
+
+        def begin_leg(self, leg: httpx.Request) -> None:
+            self.begun += 1
+
+    flow, legs = Flow(), Legs()
+    request = httpx.Request("POST", "http://127.0.0.1/", content=b"{}")
+    around = _LegAuth(flow, legs).async_auth_flow(request)  # type: ignore[arg-type]
+    assert await anext(around) is request
+    await around.aclose()
+    assert (flow.closed, legs.begun) == (1, 1)

@@ -10,6 +10,9 @@ import pytest
 
 from refold_async._wire.connect import Target
 from refold_async._wire.connection import Connection
+from refold_async._wire.request import Outgoing
+from refold_async._wire.streamed import StreamedExchange
+from refold_async._wire.timer import LoopTimer
 
 DATA = b"POST / HTTP/1.1\r\n\r\n"
 
@@ -215,5 +218,30 @@ def test_closing_tells_the_exchange_under_way_and_an_abort_does_not() -> None:
         assert exchange.told == [httpx.ReadError]
         connection.connection_lost(None)
         assert exchange.told == [httpx.ReadError], "it is over"
+
+    connected(play)
+
+
+RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+
+@pytest.mark.parametrize("fed", [b"", RESPONSE[:-1], RESPONSE])
+def test_a_streamed_exchange_fails_once_and_not_after_its_response(fed: bytes) -> None:
+    def play(connection: Connection, pool: Any, transport: Any) -> None:
+        loop: Any = None
+        outgoing: Any = Outgoing(b"POST", b"/", [(b"content-length", b"0")], httpx.ByteStream(b""))
+        exchange = StreamedExchange(connection, LoopTimer(loop), None, outgoing)
+        connection.begin(exchange)
+        exchange.sent = True
+        if fed:
+            exchange.feed(fed)
+        first, second = httpx.ReadError("first"), httpx.ReadError("second")
+        released = list(pool.released)
+        exchange.fail(first)
+        exchange.fail(second)
+        if fed == RESPONSE:
+            assert (exchange.error, pool.released) == (None, released)
+        else:
+            assert (exchange.error, pool.released) == (first, [False])
 
     connected(play)
