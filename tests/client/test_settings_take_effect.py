@@ -96,3 +96,23 @@ def test_a_certificate_that_is_not_accepted_says_why(code: int, words: str) -> N
                 await client.trigger("slack", "E")
 
     run("asyncio", main)
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+def test_each_call_earns_a_fifth_of_a_retry_and_no_more(hooked: bool) -> None:
+    """10 retries in 10 s are free."""
+
+    async def main() -> None:
+        wire = FakeTransport(lambda n, before: Reply(200 if n < 200 else 503, headers={"retry-after": "1"}))
+        hooks = [lambda event: None] if hooked else []
+        policy = RetryPolicy(max_attempts=2)
+        async with client_over(wire, retry=policy, hooks=hooks, deadline=None) as client:
+            for n in range(200):
+                await client.trigger("slack", "E", {"n": n})
+            for n in range(200, 300):
+                with pytest.raises(RefoldError):
+                    await client.trigger("slack", "E", {"n": n})
+        retried = len(wire.requests) - 300
+        assert 10 + 200 // 5 <= retried <= 10 + 300 // 5
+
+    run("asyncio", main)

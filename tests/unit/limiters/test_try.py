@@ -96,3 +96,17 @@ def test_a_429_is_taken_in_at_once_by_one_that_goes_alone(mode: str) -> None:
         assert anyio.current_time() - began >= 7
 
     run_virtual(main())
+
+
+def test_one_who_waits_alone_takes_no_slot_beside_its_own() -> None:
+    async def main() -> None:
+        server = Server(Random(1))
+        limiter = SimulatedRateLimiter(server, RateLimit(2, 1))
+        for count in range(1, 5):
+            (await limiter.reserve()).sent()
+            assert server.state is not None
+            assert len(server.state.slots) <= 3, "more slots are taken than a window holds"
+            assert server.state.slots[-1] <= round((1_800_000_000 + anyio.current_time()) * 1e6), count
+            await anyio.sleep(0.1)
+
+    run_virtual(main())
