@@ -23,7 +23,14 @@ MOST_KEPT: Final = 1000
 
 StopReason = Literal["interrupted", "input", "journal", "credential", "failures", "alike", "unreachable"]
 
-_WORDS: Final = {Delivery.REJECTED: "rejected", Delivery.NOT_SENT: "not sent", Delivery.AMBIGUOUS: "ambiguous"}
+KINDS: Final = {
+    "accepted": (RowState.ACCEPTED,),
+    "rejected": (RowState.REJECTED, RowState.DEFERRED),
+    "not_sent": (RowState.NOT_SENT,),
+    "ambiguous": (RowState.AMBIGUOUS, RowState.RESENDING),
+    "invalid": (RowState.INVALID,),
+}
+"""How rows end, in the words of a summary, and the states that count as that."""
 
 
 @define(eq=False)
@@ -61,14 +68,7 @@ class Report:
 
     def counts(self) -> dict[str, int]:
         """Return how many rows ended how, over all runs."""
-        count = self.table.count
-        return {
-            "accepted": count(RowState.ACCEPTED),
-            "rejected": count(RowState.REJECTED, RowState.DEFERRED),
-            "not_sent": count(RowState.NOT_SENT),
-            "ambiguous": count(RowState.AMBIGUOUS, RowState.RESENDING),
-            "invalid": count(RowState.INVALID),
-        }
+        return {kind: self.table.count(*states) for kind, states in KINDS.items()}
 
     def add_outcome(self, line: int, outcome: Outcome) -> None:
         """Record a row that was not accepted."""
@@ -76,7 +76,7 @@ class Report:
         assert isinstance(error, RefoldError)
         status = getattr(error, "status_code", None)
         self.not_accepted += outcome.delivery is not Delivery.NOT_SENT
-        how, message = _WORDS[outcome.delivery], with_cause(error)
+        how, message = outcome.delivery.value.replace("_", " "), with_cause(error)
         is_said = isinstance(error, AuthenticationError)  # it stops the batch, and is printed as the reason for that
         self.add(line, how, message, is_said=is_said, error=type(error).__name__, status=status)
 

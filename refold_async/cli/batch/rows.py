@@ -34,14 +34,15 @@ class RowQueue:
 
     :param on_bad: is told of a row that cannot be sent; returns whether to go on.
     :param on_held: is told of a row that is kept back for good in this run.
+    :ivar outage: set before the first row is asked for.
     :ivar error: what was wrong with the input as a whole.
     """
 
     order: KeyOrder
     trials: Trials
-    outage: Outage | None
     on_bad: Callable[[BadRow], bool]
     on_held: Callable[[Trigger, str], None]
+    outage: Outage = field(init=False)
     error: InputError | None = None
     _ready: deque[Trigger | BadRow] = field(factory=deque)
     _again: list[tuple[int, Trigger]] = field(factory=list)
@@ -74,8 +75,7 @@ class RowQueue:
                 self._under_way += 1
                 self.order.goes(origin_of(trigger).line)
                 self.trials.goes(trigger)
-                if self.outage is not None:
-                    self.outage.goes(origin_of(trigger).line)
+                self.outage.goes(origin_of(trigger).line)
                 yield trigger
             elif not self._over:
                 self._changed = anyio.Event()
@@ -99,7 +99,7 @@ class RowQueue:
 
     def _next(self) -> Trigger | None:
         """Return the row that goes now; None if none does, and then `_over` says whether one will."""
-        if self.outage is not None and not self.outage.may_go():
+        if not self.outage.may_go():
             self._over = self._is_empty()
             return None
         if self._again:

@@ -74,7 +74,7 @@ class Run:
     make_feed: Callable[[Any], Any] = ThreadedIterator
     report: Report = field(init=False)
     _rows: RowQueue = field(init=False)
-    _outage: Outage | None = None
+    _outage: Outage = field(init=False)
     _position: int = 0
     _paused_until: float = 0.0
     _taking: anyio.CancelScope | None = None
@@ -82,7 +82,7 @@ class Run:
 
     def __attrs_post_init__(self) -> None:
         self.report = Report(self.table, lambda line: self._say(line))
-        self._rows = RowQueue(self.order, self.trials, None, self._on_bad, self._on_held)
+        self._rows = RowQueue(self.order, self.trials, self._on_bad, self._on_held)
 
     def snapshot(self) -> Status:
         """Return how far it has come, for the progress."""
@@ -91,7 +91,7 @@ class Run:
             retries=self.report.retries,
             waiting=0 if self.limiter is None else self.limiter.waiting,
             paused=max(0.0, self._paused_until - time.monotonic()),
-            unreachable=None if self._outage is None else self._outage.seconds,
+            unreachable=self._outage.seconds,
             position=self._position,
             total=self.source.input.size,
         )
@@ -151,8 +151,7 @@ class Run:
         hold = self.order.hold_on(trigger.ordering_key, origin.line)
         if hold is not None:
             raise RowHeldError(hold.reason)
-        if self._outage is not None:
-            self._outage.check(origin.line)
+        self._outage.check(origin.line)
         if self.journal is not None:
             self.journal.before_send(sending)
         elif not self.table.fence(origin.line).is_under_way:
@@ -174,10 +173,9 @@ class Run:
     def _ended(self, outcome: Outcome) -> None:
         trigger, line = outcome.trigger, origin_of(outcome.trigger).line
         self._record(line, outcome)
-        if self._outage is not None:
-            if isinstance(outcome.error, DeadlineExceededError) and outcome.attempts and self.report.stopped is None:
-                self._outage.record_deadline()
-            self._outage.ended(line)
+        if isinstance(outcome.error, DeadlineExceededError) and outcome.attempts and self.report.stopped is None:
+            self._outage.record_deadline()
+        self._outage.ended(line)
         alike = self.trials.ended(outcome)
         if self._goes_again(outcome):
             self.table.waits(line)
@@ -211,7 +209,7 @@ class Run:
             hold = self.order.hold_on(outcome.trigger.ordering_key, origin_of(outcome.trigger).line)
             return hold is None or hold.passes
         if isinstance(error, DeadlineExceededError):
-            return self._outage is not None and not self._outage.breaker.is_closed
+            return not self._outage.breaker.is_closed
         return isinstance(error, RefoldConnectionError | RefoldTimeoutError | CircuitOpenError)
 
     def _count(self, line: int, outcome: Outcome) -> None:
@@ -251,7 +249,7 @@ class Run:
         self._stop_if_it_cannot_pass(error)
 
     def _stop_if_it_cannot_pass(self, error: Exception) -> None:
-        if self._outage is not None and not self._outage.answered and is_permanent(error):
+        if not self._outage.answered and is_permanent(error):
             self._stop("unreachable", f"{sentence(with_cause(error))} Nothing was sent: check --base-url and --cacert")
 
     def _on_bad(self, row: BadRow) -> bool:
@@ -283,7 +281,7 @@ class Run:
     # Stopping
 
     async def _give_up_in_time(self) -> None:
-        while self.max_outage is not None and self._outage is not None:
+        while self.max_outage is not None:
             await anyio.sleep(min(1.0, self.max_outage))
             seconds = self._outage.seconds
             if seconds is not None and seconds >= self.max_outage:

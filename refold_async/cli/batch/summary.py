@@ -11,6 +11,7 @@ from rich.table import Table as Grid
 
 from ..console.exits import EXIT_ACCEPTED, EXIT_AMBIGUOUS, EXIT_FAILED, EXIT_USAGE
 from ..console.words import counted, duration
+from .report import KINDS
 from .run import Run
 from .table import RowState, Table
 
@@ -49,7 +50,7 @@ class Summary:
         return {
             **report.counts(),
             "earlier": self.before,
-            "lines": {kind: lines_of(run.table, *states) for kind, states in _LISTED.items()},
+            "lines": {kind: lines_of(run.table, *KINDS[kind]) for kind in KINDS if kind != "accepted"},
             "failures": report.failures,
             "failures_left_out": report.failed - len(report.failures),
             "held": report.held,
@@ -74,9 +75,10 @@ class Summary:
             if not count and kind != "accepted":
                 continue
             style = _STYLES[kind]
-            words = f"({earlier:,} of them before this run)" if earlier else ""
-            if kind in _LISTED:
-                words = f"line {in_words(lines_of(self.run.table, *_LISTED[kind]))}"
+            if kind == "accepted":
+                words = f"({earlier:,} of them before this run)" if earlier else ""
+            else:
+                words = f"line {in_words(lines_of(self.run.table, *KINDS[kind]))}"
             grid.add_row(f"[{style}]{count:,}[/]", f"[{style}]{kind.replace('_', ' ')}[/]", words)
         console.print(grid)
         if report.finished:
@@ -118,13 +120,6 @@ class Summary:
             elif leftovers is not None and leftovers.written:
                 yield f"{leftovers.path} has {counted(leftovers.written, 'row')}, to be fed in again."
 
-
-_LISTED: Final = {
-    "rejected": (RowState.REJECTED, RowState.DEFERRED),
-    "not_sent": (RowState.NOT_SENT,),
-    "ambiguous": (RowState.AMBIGUOUS, RowState.RESENDING),
-    "invalid": (RowState.INVALID,),
-}
 
 _STYLES: Final = {
     "accepted": "green",
