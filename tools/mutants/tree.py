@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -79,9 +80,10 @@ class Run:
         return True
 
     def stop(self) -> None:
-        """End it: a run that hangs is killed by that."""
-        os.killpg(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
+        """End it, with what it has started: a run that hangs is killed by that."""
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):  # ended by itself meanwhile
+            os.killpg(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
         self.status = -signal.SIGKILL
         shutil.rmtree(self.tree, ignore_errors=True)
 
@@ -118,6 +120,8 @@ def start(mutant: Mutant | None, tests: list[str], limit: float) -> Run:
         path.write_bytes(mutant.apply(path.read_bytes()))
     sys.stdout.flush()
     pid = os.fork()
+    with contextlib.suppress(OSError):  # by both, as either may be first
+        os.setpgid(pid, pid)
     if pid == 0:
         _run_tests(tree, tests, ["-x"] if mutant is not None else [])
     return Run(mutant, tests, tree, pid, time.monotonic() + limit)
@@ -126,7 +130,6 @@ def start(mutant: Mutant | None, tests: list[str], limit: float) -> Run:
 def _run_tests(tree: Path, tests: list[str], options: list[str]) -> None:
     status = 70
     try:
-        os.setsid()
         os.chdir(tree)
         output = os.open(tree / "output.txt", os.O_WRONLY | os.O_CREAT)
         os.dup2(output, 1)
