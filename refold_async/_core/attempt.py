@@ -98,7 +98,8 @@ class Attempt:
                 raise
             evidence = self._foreign_failure(error)
         finally:
-            self._give_back()
+            if self._grant is not None or self._connection is not None:
+                self._give_back()
             if flight is None and (evidence is None or evidence.status != 429):
                 call.release_slot()
         if flight is not None:
@@ -194,8 +195,7 @@ class Attempt:
         return None
 
     def _tell_waited(self) -> None:
-        hooks = self._sender.settings.hooks
-        if self._waited > 0 and hooks:
+        if self._waited > 0 and (hooks := self._sender.settings.hooks):
             hooks.rate_limit_waited(self._call, self._waited)
 
     def _is_in_hand(self) -> bool:
@@ -248,7 +248,8 @@ class Attempt:
         self._waited += grant.waited  # before it is held: what is no grant cannot be given back
         self._goes_first = True  # from now on: this one had its turn
         self._grant = grant
-        self._call.resume_deadline(self._sender.life.clock.now())
+        if self._call.is_patient:
+            self._call.resume_deadline(self._sender.life.clock.now())
 
     async def _open(self, pool: Pool) -> None:
         self._connection = await pool.acquire(self._sender.life.origin, self._call.timeout.as_dict())

@@ -204,7 +204,9 @@ class Sender:
             refused = error
         if refused is not None:
             raise self._refused(call, refused)
-        return self._first_attempt(call)
+        life.calls.add(call)
+        self.budget.record_call()
+        return self._attempt(call)
 
     async def _begin_with_files(self, call: Call) -> Evidence | None:
         refused: RefoldError | None = None
@@ -215,7 +217,9 @@ class Sender:
             refused = error
         if refused is not None:
             raise self._refused(call, refused)
-        return await self._first_attempt(call)
+        self.life.calls.add(call)
+        self.budget.record_call()
+        return await self._attempt(call)
 
     def _prepare(self, call: Call) -> None:
         call.request = self.encode(call)
@@ -228,12 +232,6 @@ class Sender:
         call.name_error(error)
         self._finish(call, error.delivery or Delivery.NOT_SENT, None, error)
         return error
-
-    def _first_attempt(self, call: Call) -> Awaitable[Evidence | None]:
-        self.life.calls.add(call)
-        self.budget.record_call()
-        call.attempt = 1
-        return self._attempt(call)
 
     def conclude(self, call: Call, evidence: Evidence | None) -> Any:
         """Return what a call returns whose first attempt was plainly accepted; None if there is more to it: `go_on`."""
@@ -357,7 +355,6 @@ class Sender:
             delay = self._delay(call, verdict)
             if delay is None or not await self._back_off(call, delay, verdict):
                 return False
-            call.attempt += 1
             call.is_judged = False
             evidence = await self._attempt(call)
 
@@ -367,6 +364,7 @@ class Sender:
         Returns what has to be awaited for its evidence; that is None where it waited for a slot, and has to go on in
         steps.
         """
+        call.attempt += 1
         if self._hooks is not None:
             call.began = self.life.clock.now()
             self._hooks.attempt_started(call)

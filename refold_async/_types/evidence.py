@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import enum
+import re
 from typing import NamedTuple
+
+_FIELDS: dict[bytes, re.Pattern[bytes]] = {}
+"""How a field is found in a head, by its name. The library asks for three."""
 
 HeaderPairs = tuple[tuple[bytes, bytes], ...]
 
@@ -58,11 +62,11 @@ class Evidence(NamedTuple):
         """
         head = self.head
         if isinstance(head, bytes):  # without making a tuple of all of them
-            start = head.lower().find(b"\r\n%b:" % name)
-            if start < 0:
-                return None
-            start += len(name) + 3
-            return head[start : head.index(b"\r\n", start)].strip(b" \t").decode("utf-8", "replace")
+            pattern = _FIELDS.get(name)
+            if pattern is None:
+                pattern = _FIELDS[name] = re.compile(rb"\r\n(?i:%b):[ \t]*([^\r\n]*)" % re.escape(name))
+            found = pattern.search(head)
+            return None if found is None else found[1].rstrip(b" \t").decode("utf-8", "replace")
         for key, value in head:
             if len(key) == len(name) and key.lower() == name:
                 return value.decode("utf-8", "replace")

@@ -150,7 +150,8 @@ _SENT_TEXTS: Final = (
 
 def make_sent(facts: tuple[Any, ...]) -> Sent:
     """Make one of what its constructor takes, in order."""
-    made: Any = new(_SentFields)
+    made = new(_SentFields)
     made._facts = facts  # noqa: SLF001 - of this module
     made.__class__ = Sent
-    return cast("Sent", made)
+    sent: Sent = made
+    return sent

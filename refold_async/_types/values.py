@@ -226,7 +226,7 @@ def make_receipt(
 
     :param sent: what `make_sent` takes. Of that a `Sent` is made once somebody looks.
     """
-    made: Any = new(_ReceiptFields)
+    made = new(_ReceiptFields)
     made.message = message
     made.status_code = status_code
     made.request_id = request_id
@@ -238,7 +238,8 @@ def make_receipt(
     made.duplicate = duplicate
     made.sent = sent
     made.__class__ = Receipt
-    return cast("Receipt", made)
+    receipt: Receipt = made  # not by `cast`, which is a call
+    return receipt
 
 
 def _positive(_: object, attribute: Any, value: float) -> None:
