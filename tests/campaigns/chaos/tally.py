@@ -93,7 +93,7 @@ class Tally:
     :ivar cut: the triggers that were to be cancelled.
     :ivar abandoned: those whose event loop was closed under them: they need not end.
     :ivar marked: those whose receipt says `after_ambiguous`.
-    :ivar over_deadline: by how many seconds a call outlived its deadline, at most.
+    :ivar overruns: by how many seconds each call outlived its deadline.
     :ivar problems: what did not hold, as sentences.
     """
 
@@ -101,7 +101,7 @@ class Tally:
     cut: set[int] = field(factory=set)
     abandoned: set[int] = field(factory=set)
     marked: set[int] = field(factory=set)
-    over_deadline: float = 0.0
+    overruns: dict[int, float] = field(factory=dict)
     problems: list[str] = field(factory=list)
     _times: dict[int, tuple[float, float]] = field(factory=dict)
     _stalls: list[tuple[float, float]] = field(factory=list)
@@ -154,6 +154,12 @@ class Tally:
             if time.monotonic() - began > BEAT + STALL:
                 self._stalls.append((began, time.monotonic()))
 
+    @property
+    def over_deadline(self) -> float:
+        """By how many seconds a call outlived its deadline at most, unless this process stood still meanwhile."""
+        slow = self._met_stalls()
+        return max((late for number, late in self.overruns.items() if number not in slow), default=0.0)
+
     def _met_stalls(self) -> set[int]:
         """Return the triggers during which this process stood still, as on a machine that is too busy.
 
@@ -192,7 +198,7 @@ class Tally:
             await (way(told(), chance) if is_cut else told())
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what this looks for
             self.problems.append(f"{number} raised {error!r}")
-        self.over_deadline = max(self.over_deadline, loop.time() - started - deadline)
+        self.overruns[number] = loop.time() - started - deadline
 
     async def look_for_leftovers(self, client: RefoldClient, slots: int) -> None:
         """Look for tasks that still run, and for connections and slots that nobody uses."""
