@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -10,8 +11,9 @@ import pytest
 
 from benchmarks.fleet.virtual import run as run_virtual
 from benchmarks.fleet.world import Server, SimulatedRateLimiter
-from refold_async import RateLimit
+from refold_async import ConfigurationError, RateLimit
 from refold_async.limiters import MemoryRateLimiter
+from refold_async.limiters._shared import SharedRateLimiter
 from tests.fakes.clock import BACKENDS, run
 
 
@@ -110,3 +112,14 @@ def test_one_who_waits_alone_takes_no_slot_beside_its_own() -> None:
             await anyio.sleep(0.1)
 
     run_virtual(main())
+
+
+@pytest.mark.parametrize("name", ["a", "x" * 200, "Größe 7", "a b"])
+def test_a_name_for_a_shared_limit_is_up_to_200_printable_characters(name: str) -> None:
+    assert SharedRateLimiter(name=name).name == name
+
+
+@pytest.mark.parametrize("name", ["", " ", "x" * 201, "a\nb", "a\x00", "{a", "a}", 7, b"a"])
+def test_any_other_name_is_refused(name: Any) -> None:
+    with pytest.raises(ConfigurationError, match="name must be up to 200 printable characters"):
+        SharedRateLimiter(name=name)
