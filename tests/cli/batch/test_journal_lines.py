@@ -184,3 +184,14 @@ def test_an_ending_is_written_but_of_a_row_that_was_never_tried(
     finally:
         opened.close()
     assert journal.exists() == is_written, "an empty one that was made for this run is removed"
+
+
+@pytest.mark.parametrize("state", [RowState.UNSENT, RowState.DEFERRED, RowState.AMBIGUOUS, RowState.ACCEPTED])
+def test_a_row_that_cannot_be_sent_is_invalid_unless_it_may_have_fired(state: RowState) -> None:
+    table = Table()
+    table.set(4, state)
+    table.invalid(4)
+    stays = state in {RowState.AMBIGUOUS, RowState.ACCEPTED}
+    assert table.state(4) == (state if stays else RowState.INVALID)
+    table.waits(4)
+    assert table.state(4) == (state if stays else RowState.UNSENT)

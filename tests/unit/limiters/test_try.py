@@ -123,3 +123,11 @@ def test_a_name_for_a_shared_limit_is_up_to_200_printable_characters(name: str) 
 def test_any_other_name_is_refused(name: Any) -> None:
     with pytest.raises(ConfigurationError, match="name must be up to 200 printable characters"):
         SharedRateLimiter(name=name)
+
+
+@pytest.mark.parametrize("instances", [None, 1, 2, 500])
+def test_a_fleet_has_any_number_of_processes_from_1(instances: int | None) -> None:
+    assert SharedRateLimiter(instances=instances)
+    for wrong in (0, -1, True, 1.0, "2"):
+        with pytest.raises(ConfigurationError, match="instances must be a whole number from 1"):
+            SharedRateLimiter(instances=wrong)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from refold_async import Delivery
 from refold_async._types.evidence import Evidence
+from refold_async._wire.limits import MAX_HEAD_BYTES
 from refold_async._wire.parser import ResponseParser
 from refold_async._wire.response_head import read_head
 from refold_async.policies.verdict import FailureKind, judge
@@ -94,3 +95,20 @@ def test_evidence_of_nothing_says_that_nothing_was_sent() -> None:
     assert (verdict.delivery, Evidence().written, Evidence().complete) == (Delivery.NOT_SENT, False, False)
     assert verdict.kind is not FailureKind.THROTTLED
     assert judge(Evidence(written=True), is_refold=lambda _: True).delivery is Delivery.AMBIGUOUS
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 50])
+def test_heads_have_a_limit_of_bytes_however_they_arrive(pieces: int) -> None:
+    for size, fits in ((MAX_HEAD_BYTES, True), (MAX_HEAD_BYTES + 1, False)):
+        before = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nA: "
+        head = before + b"x" * (size - len(before) - 4) + b"\r\n\r\n"
+        parser, step = ResponseParser(), -(-len(head) // pieces)
+        parts = [head[start : start + step] for start in range(0, len(head), step)]
+        if fits:
+            for part in parts:
+                parser.feed(part)
+            assert parser.is_complete
+        else:
+            with pytest.raises(httpx.RemoteProtocolError, match="are longer than"):
+                for part in parts:
+                    parser.feed(part)
