@@ -82,7 +82,8 @@ ADOPT: Final = f"""INSERT INTO refold_outbox
     ON CONFLICT (key) DO NOTHING RETURNING key"""  # noqa: S608
 """In the order key, trigger, digest, ordering key, and what is known of the attempts: key, place, first time."""
 
-NOW: Final = f"SELECT {_NOW}"
+NOW: Final = f"""SELECT to_char({_NOW} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00'"""
+"""As text, which is the same for every session's style of dates, and cheaper to copy than a `datetime`."""
 
 COPY: Final = """COPY refold_outbox (key, "trigger", digest, ordering_key, state, attempt, due, created, updated)
     FROM STDIN"""
