@@ -39,8 +39,7 @@ from ._types.errors import (
     WebhookPayloadError,
     WebhookSignatureError,
 )
-from ._types.results import BatchInterruptedError, BatchResult, Outcome
-from ._types.values import Delivery, Idempotency, RateLimit, Receipt, Response, Sent, Trigger
+from ._types.values import Delivery, Idempotency, RateLimit, Receipt, Sent, Trigger
 from ._version import __version__
 from .client import RefoldClient
 from .policies.retry import RetryPolicy
@@ -55,6 +54,8 @@ if TYPE_CHECKING:
     from ._resources.tokens import SessionToken
     from ._resources.wait import Poll
     from ._types.outcome import AcceptedOutcome, FailedOutcome
+    from ._types.response import Response
+    from ._types.results import BatchInterruptedError, BatchResult, Outcome
     from .limiters import PostgresRateLimiter, RateLimiter, RedisRateLimiter, SQLiteRateLimiter
     from .policies.circuit import CircuitBreaker
 
@@ -149,11 +150,15 @@ if not TYPE_CHECKING:  # a checker would take any name for one of ours
         "EventField": "._resources.definition",
         "EventDefinition": "._resources.definition",
         "AcceptedOutcome": "._types.outcome",
+        "BatchInterruptedError": "._types.results",
+        "BatchResult": "._types.results",
         "CircuitBreaker": ".policies.circuit",
         "FailedOutcome": "._types.outcome",
+        "Outcome": "._types.results",
         "PostgresRateLimiter": ".limiters",
         "RateLimiter": ".limiters",
         "RedisRateLimiter": ".limiters",
+        "Response": "._types.response",
         "SQLiteRateLimiter": ".limiters",
     }
 
@@ -161,5 +166,6 @@ if not TYPE_CHECKING:  # a checker would take any name for one of ours
         if name in _LAZY:
             from importlib import import_module
 
-            return getattr(import_module(_LAZY[name], __name__), name)
+            found = globals()[name] = getattr(import_module(_LAZY[name], __name__), name)
+            return found
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

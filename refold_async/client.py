@@ -26,8 +26,7 @@ from ._core.settings import (
     to_timeouts,
 )
 from ._types.errors import AuthenticationError, ConfigurationError, RefoldError
-from ._types.results import BatchResult, Outcome
-from ._types.values import UNSET, FileTypes, Idempotency, Receipt, Response, Sent, Trigger, Unset
+from ._types.values import UNSET, FileTypes, Idempotency, Receipt, Sent, Trigger, Unset
 from .policies.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -38,6 +37,8 @@ if TYPE_CHECKING:
     from ._resources.executions import Executions
     from ._resources.reconcile import Reconciliation
     from ._resources.tokens import SessionTokens
+    from ._types.response import Response
+    from ._types.results import BatchResult, Outcome
     from .policies.circuit import CircuitBreaker
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Literal, NoReturn
@@ -13,7 +12,6 @@ from .usercode import call_async
 Secret = str | Callable[[], str] | Callable[[], Awaitable[str]]
 
 _SHORTEST_SECRET = 8
-_VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 REMEMBERED = 8
 """Earlier values of a rotating credential that are still redacted, should a server echo them."""
@@ -104,7 +102,7 @@ class Credential:
         if not value.strip():
             return "is blank: pass the one from the Refold console"
         value = value.strip("\r\n")  # of a file that holds it
-        if not _VISIBLE.fullmatch(value):
+        if not value.isascii() or not value.isprintable() or " " in value:
             return "holds characters that no Refold credential has: was it pasted whole?"
         if value != self._last_value:
             self._last_value = value

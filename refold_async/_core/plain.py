@@ -18,7 +18,8 @@ from .._types.errors import (
     UnexpectedResponseError,
 )
 from .._types.evidence import Evidence
-from .._types.values import UNSET, Delivery, Receipt, Response, Unset
+from .._types.response import Response
+from .._types.values import UNSET, Delivery, Receipt, Unset
 from ..policies.circuit import is_outage
 from ..policies.verdict import Classifier, FailureKind, Verdict
 from .call import Call

@@ -13,7 +13,7 @@ from .._types.errors import UnexpectedResponseError
 
 if TYPE_CHECKING:
     from .._core.sender import Sender
-    from .._types.values import Response
+    from .._types.response import Response
 
 PUBLIC = "/api/v2/public/"
 

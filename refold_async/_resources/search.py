@@ -18,7 +18,7 @@ from .pager import Page, Pager
 
 if TYPE_CHECKING:
     from .._core.sender import Sender
-    from .._types.values import Response
+    from .._types.response import Response
     from .executions import Executions
 
 PAGE_SIZE = 100

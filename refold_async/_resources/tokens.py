@@ -18,7 +18,7 @@ from .organisation import OrganisationOptions, need_api_key
 
 if TYPE_CHECKING:
     from .._core.sender import Sender
-    from .._types.values import Response
+    from .._types.response import Response
 
 PATH = "/api/v2/public/session-token"
 
