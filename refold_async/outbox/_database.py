@@ -38,6 +38,38 @@ _FILE_ERRORS: Final = {
 }
 
 
+LEFT_BEHIND: Final[list[sqlite3.Connection]] = []
+"""Connections of before a fork. They are the parent's: SQLite forbids closing them here, which the end of the last
+reference to them would do."""
+
+
+class OwnConnection:
+    """Holds a connection for the process that opened it. A forked child finds none, and leaves the parent alone."""
+
+    def __init__(self) -> None:
+        self._connection: sqlite3.Connection | None = None
+        self._pid = 0
+
+    def get(self) -> sqlite3.Connection | None:
+        """Return the connection of this process; None if there is none."""
+        if self._connection is not None and self._pid != os.getpid():
+            LEFT_BEHIND.append(self._connection)
+            self._connection = None
+        return self._connection
+
+    def keep(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        """Hold a connection that this process has opened, and return it."""
+        self._connection, self._pid = connection, os.getpid()
+        return connection
+
+    def close(self) -> None:
+        """Close it, if there is one."""
+        connection, self._connection = self.get(), None
+        if connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
+
 class Database:
     """One connection, to be used by one thread. It is opened by its first use, and again after an error.
 
@@ -49,8 +81,7 @@ class Database:
         self._synchronous = synchronous
         self._timeout = timeout
         self._is_shared = is_shared
-        self._connection: sqlite3.Connection | None = None
-        self._pid = 0
+        self._own = OwnConnection()
 
     @contextlib.contextmanager
     def use(self) -> Iterator[sqlite3.Connection]:
@@ -82,15 +113,12 @@ class Database:
 
     def close(self) -> None:
         """Close the connection."""
-        connection, self._connection = self._connection, None
-        if connection is not None and self._pid == os.getpid():
-            with contextlib.suppress(sqlite3.Error):
-                connection.close()
+        self._own.close()
 
     def _open(self) -> sqlite3.Connection:
-        if self._connection is not None and self._pid == os.getpid():
-            return self._connection
-        # The connection of before a fork is the parent's: closing it here would drop the parent's locks.
+        found = self._own.get()
+        if found is not None:
+            return found
         self._prepare_file()
         connection = sqlite3.connect(
             self.path, timeout=self._timeout, isolation_level=None, check_same_thread=False, cached_statements=256
@@ -100,8 +128,7 @@ class Database:
         except BaseException:
             connection.close()
             raise
-        self._connection, self._pid = connection, os.getpid()
-        return connection
+        return self._own.keep(connection)
 
     def _prepare_file(self) -> None:
         """Make the file, for its owner only; see that nothing else is in its place."""
@@ -145,7 +172,7 @@ class Database:
         connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")
 
     def _undo(self, error: BaseException) -> None:
-        connection = self._connection
+        connection = self._own.get()
         if connection is None:
             return
         with contextlib.suppress(sqlite3.Error):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from ._database import OwnConnection
 from ._row import Value
 from ._schema import INSERT
 
@@ -31,8 +31,7 @@ class QuickConnection:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-        self._pid = 0
+        self._own = OwnConnection()
         self._count = 0
 
     def open(self) -> None:
@@ -40,10 +39,12 @@ class QuickConnection:
         if not self._lock.acquire(blocking=False):  # also where a fork left it locked
             return
         try:
-            if self._connection is None or self._pid != os.getpid():
-                self._connection, self._pid = _connect(self._path), os.getpid()
-        except sqlite3.Error:  # too few descriptors, or a lock
-            self._connection = None
+            if self._own.get() is None:
+                connection = _connect(self._path)
+                if connection is not None:
+                    self._own.keep(connection)
+        except sqlite3.Error:  # too few descriptors, or a lock: the thread does without it
+            return
         finally:
             self._lock.release()
 
@@ -56,26 +57,22 @@ class QuickConnection:
             return False
         try:
             self._count += 1
-            if self._connection is None or self._pid != os.getpid() or self._count % _ROUND < 2:
+            connection = self._own.get()
+            if connection is None or self._count % _ROUND < 2:
                 return False
-            return self._connection.execute(INSERT, values).rowcount == 1
+            return connection.execute(INSERT, values).rowcount == 1
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorname", None) != "SQLITE_BUSY":
-                self._close()
+                self._own.close()
             return False
         finally:
             self._lock.release()
 
     def close(self) -> None:
-        """Close it."""
-        if self._pid == os.getpid():
+        """Close it, after a put that is being made in another thread."""
+        if self._own.get() is not None:
             with self._lock:
-                self._close()
-
-    def _close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+                self._own.close()
 
 
 def _connect(path: Path) -> sqlite3.Connection | None:

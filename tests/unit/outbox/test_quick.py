@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -240,31 +240,52 @@ async def test_what_was_put_is_not_called_lost_because_no_second_connection_can_
         assert (await outbox.stats()).queued == 5
 
 
-async def test_a_lock_that_a_fork_left_held_stops_nobody(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[sqlite3.Connection]]]:
+    """Make this process look like a forked child from the call on; it returns what the parent's connections are."""
+    left: list[sqlite3.Connection] = []
+    monkeypatch.setattr("refold_async.outbox._database.LEFT_BEHIND", left)
+    pid = os.getpid()
+
+    def fork() -> list[sqlite3.Connection]:
+        monkeypatch.setattr(os, "getpid", lambda: pid + 1)
+        return left
+
+    yield fork
+    for connection in left:
+        connection.close()
+
+
+async def test_a_lock_that_a_fork_left_held_stops_nobody(
+    path: Path, forked: Callable[[], list[sqlite3.Connection]]
+) -> None:
     async with SQLiteOutbox(path, synchronous="normal") as outbox:
+        await outbox.put(TRIGGER)
         quick = outbox._quick
         assert quick is not None
         with quick._lock:
-            pid = os.getpid()
-            monkeypatch.setattr(os, "getpid", lambda: pid + 1)
+            left = forked()
             for _ in range(5):
                 await outbox.put(TRIGGER)
-            assert (await outbox.stats()).queued == 5
+            assert (await outbox.stats()).queued == 6
             await outbox.aclose()
-            monkeypatch.undo()
+        assert len(left) == 2
 
 
-async def test_after_a_fork_the_child_does_not_use_the_connection_of_its_parent(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_after_a_fork_the_child_neither_uses_nor_closes_the_connections_of_its_parent(
+    path: Path, forked: Callable[[], list[sqlite3.Connection]]
 ) -> None:
-    await made(path)
-    with quick(path) as connection:
-        pid = os.getpid()
-        monkeypatch.setattr(os, "getpid", lambda: pid + 1)
-        assert not connection.put(row("a"))
-        connection.close()
-        monkeypatch.undo()
-        assert connection.put(row("a")), "the parent goes on"
+    outbox = SQLiteOutbox(path, synchronous="normal")
+    for _ in range(5):
+        await outbox.put(TRIGGER)
+    left = forked()
+    await outbox.aclose()
+    assert len(left) == 2
+    for connection in left:  # they can still be used, as the parent does
+        assert connection.execute("SELECT count(*) FROM refold_outbox").fetchone() == (5,)
+    async with SQLiteOutbox(path, synchronous="normal") as outbox:
+        await outbox.put(TRIGGER)
+        assert (await outbox.stats()).queued == 6
 
 
 PUT = """
