@@ -27,6 +27,11 @@ def pytest_configure() -> None:
     _start_tasks_eagerly()
 
 
+def pytest_collection_finish() -> None:
+    """Take what was imported and collected out of garbage collections: each full one would walk over all of it."""
+    gc.freeze()
+
+
 def _start_tasks_eagerly() -> None:
     """Start each task at once, as `asyncio.eager_task_factory` does, where `REFOLD_TESTS_EAGER=1` and Python has it."""
     if not os.environ.get("REFOLD_TESTS_EAGER") or not hasattr(asyncio, "eager_task_factory"):
