@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,6 +25,8 @@ def default_context(*, trust_env: bool = True) -> ssl.SSLContext:
     context = _defaults.get(key)
     if context is None:
         try:
+            if key[0]:
+                Path(key[0]).stat()  # httpx 0.27 passes over a file that is not there
             context = httpx.create_ssl_context(trust_env=trust_env)
         except (OSError, ssl.SSLError) as error:
             name = "SSL_CERT_FILE" if key[0] else "SSL_CERT_DIR"

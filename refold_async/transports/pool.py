@@ -77,7 +77,16 @@ class PoolTransport(httpx.AsyncHTTPTransport):
         if not self.is_own_wire:
             context = verify if isinstance(verify, ssl.SSLContext) else self.wire.tls_context()
             super().__init__(
-                context, None, trust_env, http1, http2, limits, proxy, uds, local_address, retries, socket_options
+                verify=context,
+                trust_env=trust_env,
+                http1=http1,
+                http2=http2,
+                limits=limits,
+                proxy=proxy,
+                uds=uds,
+                local_address=local_address,
+                retries=retries,
+                socket_options=socket_options,
             )
 
     @property

@@ -46,7 +46,7 @@ async def test_the_retry_transport_retries_inside_a_plain_httpx_client() -> None
     seen = transport.requests
     retrying = RetryTransport(transport, random=lambda: 0.5, sleep=delays.sleep)
     async with httpx.AsyncClient(transport=retrying) as session:
-        response = await session.post(URL, json={"a": 1})
+        response = await session.post(URL, content=b'{"a":1}')
     assert response.json() == {"message": "Webhook Fired Success"}
     assert [request.content for request in seen] == [b'{"a":1}'] * 3
     assert delays.slept == [0.25, pytest.approx(7.0 * 1.05)], "a hint is lengthened by up to a tenth"

@@ -371,7 +371,7 @@ async def test_what_an_error_tells(server: MockRefold) -> None:
 
 async def test_what_a_receipt_tells() -> None:
     transport = FakeTransport.answering(
-        httpx.Response(202, json={"message": "ok"}, headers={"x-request-id": "r-2"}), fired()
+        httpx.Response(202, content=b'{"message":"ok"}', headers={"x-request-id": "r-2"}), fired()
     )
     client = RefoldClient(
         api_key="k", linked_account_id="a", transport=transport, idempotency=Idempotency(header="Idempotency-Key")
