@@ -194,8 +194,8 @@ class Receipt(_ReceiptFields):
         }
 
 
-# The slot of `sent` keeps the facts that a `Sent` is made of until somebody asks, since few do. So the descriptor of the
-# slot, which attrs has made, is kept here, and a property stands in its place.
+# The slot of `sent` keeps the facts that a `Sent` is made of until somebody asks, since few do. So the descriptor of
+# the slot, which attrs has made, is kept here, and a property stands in its place.
 _kept_sent: Any = Receipt.__dict__["sent"]
 
 
